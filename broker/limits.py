@@ -1,0 +1,51 @@
+"""Every bound of the broker in one place, checked before memory is spent.
+
+A limit that operators tune is a broker config (``broker/config/broker.py``) and only its default is
+here. Relations between limits are asserted at import, before the process serves anything.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# Network -------------------------------------------------------------------------------------------
+FRAME_BYTES_MAX = 100 * MIB
+"""Default of ``socket.request.max.bytes``; a longer frame closes the connection."""
+RECEIVE_BUFFER_BYTES = 1 * MIB
+"""One per event loop, shared by all its connections."""
+WRITE_BUFFER_HIGH_BYTES = 1 * MIB
+"""Stop reading from a connection whose unsent responses exceed this."""
+WRITE_BUFFER_LOW_BYTES = 256 * KIB
+PENDING_REQUESTS_MAX = 512
+"""Requests of one connection received but not yet answered."""
+PENDING_REQUEST_BYTES_MAX = 128 * MIB
+"""Bytes of copied, queued frames of one connection; ≥ one frame."""
+CONNECTIONS_MAX = 10_000
+CONNECTIONS_PER_ADDRESS_MAX = 10_000
+CONNECTION_IDLE_MS = 600_000
+
+# Requests ------------------------------------------------------------------------------------------
+FETCH_BYTES_MAX = 55 * MIB
+FETCH_WAIT_MS_MAX = 300_000
+REQUEST_PARTITIONS_MAX = 100_000
+TOPIC_NAME_LENGTH_MAX = 249
+PARTITIONS_PER_TOPIC_MAX = 10_000
+CLIENT_ID_LENGTH_MAX = 32_767
+
+# Storage -------------------------------------------------------------------------------------------
+PRODUCER_BATCHES_CACHED = 5
+"""Batches remembered per producer for duplicate detection (KIP-98)."""
+PRODUCERS_PER_PARTITION_MAX = 100_000
+DECOMPRESSED_BYTES_MAX = 64 * MIB
+"""A batch that inflates beyond this is refused where the broker has to open it."""
+DISK_FREE_FLOOR_BYTES = 256 * MIB
+"""Default of ``disk.free.floor.bytes``: below it produce is refused."""
+
+# Telemetry -----------------------------------------------------------------------------------------
+SAMPLE_INTERVAL_MS = 1_000
+SAMPLE_HISTORY_MAX = 30
+"""Deltas kept for long polls that lag; older readers get a snapshot."""
+
+assert WRITE_BUFFER_LOW_BYTES < WRITE_BUFFER_HIGH_BYTES
+assert PENDING_REQUEST_BYTES_MAX >= FRAME_BYTES_MAX

@@ -1,0 +1,137 @@
+"""What one broker says about itself once a second: the shapes of the telemetry long poll.
+
+Owns: the value types. The sampler fills them, the collector reads them; nothing else is on that wire.
+A ``Sample`` is either full (a snapshot) or a delta against ``seq - 1`` of the same ``incarnation``:
+changed entries replace, ``removed_*`` entries go. Law: reduce(snapshot, deltas) == a fresh snapshot.
+Counters (``*_total``) only grow within one incarnation; a reader seeing another incarnation shows a gap,
+never a negative rate.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class BrokerSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: int
+    host: str = ""
+    port: int = -1
+    rack: str = ""
+    is_controller: bool = False
+    started_at_ms: int = 0
+    cpu_seconds: float = 0.0
+    rss_bytes: int = 0
+    connections: int = 0
+    requests_total: int = 0
+    bytes_in_total: int = 0
+    """Record bytes appended from clients."""
+    bytes_out_total: int = 0
+    """Record bytes handed to fetchers."""
+    records_in_total: int = 0
+    fsync_rounds_total: int = 0
+    ack_durability: str = "flush"
+    disk_free_bytes: int = -1
+    disk_total_bytes: int = -1
+    log_dir: str = ""
+    produce_refused_reason: str = ""
+    """Why produce is refused right now (disk guard, failed log dir); empty when it is not."""
+    offline_log_dir_reason: str = ""
+
+
+class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    topic: str
+    partition: int
+    leader: int = -1
+    leader_epoch: int = -1
+    replicas: list[int] = []
+    isr: list[int] = []
+    log_start_offset: int = -1
+    high_watermark: int = -1
+    log_end_offset: int = -1
+    flushed_offset: int = -1
+    size_bytes: int = 0
+    segment_count: int = 0
+    bytes_in_total: int = 0
+    records_in_total: int = 0
+    bytes_out_total: int = 0
+    last_record_ms: int = -1
+    """Largest record timestamp seen; -1 when unknown or empty."""
+    last_append_ms: int = -1
+    """Broker wall clock of the last append of this incarnation."""
+    producers: int = 0
+    offline_reason: str = ""
+
+
+class TopicSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    topic_id: str
+    """URL-safe base64, as Kafka's tools print it."""
+    internal: bool = False
+    partition_count: int = 0
+    replication_factor: int = 1
+    configs: dict[str, str] = {}
+    """Only the topic's own overrides."""
+
+
+class MemberSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    member_id: str
+    client_id: str = ""
+    host: str = ""
+    instance_id: str = ""
+    session_timeout_ms: int = 0
+    last_heartbeat_ms: int = -1
+    """Broker wall clock; -1 unknown."""
+    assignment: list[tuple[str, int]] = []
+    """(topic, partition) pairs when the group speaks the consumer protocol."""
+
+
+class OffsetSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    topic: str
+    partition: int
+    committed: int = -1
+    committed_at_ms: int = -1
+    """Broker wall clock of the commit."""
+    record_timestamp_ms: int = -1
+    """Timestamp of the record at the committed offset (the next to be read), from the broker's own log;
+    -1 when there is none (caught up) or unknown. Time lag is measured from it."""
+
+
+class GroupSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    group_id: str
+    state: str = "Empty"
+    """Kafka's names: Empty, PreparingRebalance, CompletingRebalance, Stable, Dead."""
+    protocol_type: str = ""
+    protocol: str = ""
+    generation: int = -1
+    leader: str = ""
+    coordinator: int = -1
+    rebalances_total: int = 0
+    last_rebalance_reason: str = ""
+    state_since_ms: int = -1
+    members: list[MemberSample] = []
+    offsets: list[OffsetSample] = []
+
+
+class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
+    broker_id: int
+    incarnation: str
+    seq: int
+    sampled_at_ms: int
+    full: bool
+    broker: BrokerSample
+    cluster_id: str = ""
+    controller_id: int = -1
+    topics: list[TopicSample] = []
+    partitions: list[PartitionSample] = []
+    groups: list[GroupSample] = []
+    removed_topics: list[str] = []
+    removed_partitions: list[tuple[str, int]] = []
+    removed_groups: list[str] = []
+
+
+class TelemetryResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``samples`` in order; empty when nothing new came within ``max_wait_ms``."""
+
+    error_code: int = 0
+    error_message: str = ""
+    samples: list[Sample] = []
