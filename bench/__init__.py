@@ -1,0 +1,1 @@
+"""Measurements of a broker process on this machine: what `make bench` runs. Never imported by the product."""

@@ -1,0 +1,202 @@
+"""Load from a raw pipelined socket client, so that the broker is what is measured and not a client library.
+
+One blocking connection, requests prepared once and patched with a correlation id, a window of requests in
+flight. Nothing is decoded but the error code.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+from broker.protocol import codec, header, messages
+from broker.protocol.api import ApiKey
+from broker.protocol.records import build_batch
+from broker.types import ZERO_TOPIC_ID
+
+_LENGTH = struct.Struct(">i")
+_CORRELATION_AT = 8
+_PRODUCE_VERSION = 9
+_FETCH_VERSION = 12
+_CREATE_VERSION = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    records: int
+    megabytes: float
+    seconds: float
+    requests: int
+
+    @property
+    def mb_per_second(self) -> float:
+        return self.megabytes / self.seconds
+
+    @property
+    def records_per_second(self) -> float:
+        return self.records / self.seconds
+
+    @property
+    def requests_per_second(self) -> float:
+        return self.requests / self.seconds
+
+
+def frame(api_key: ApiKey, version: int, body: bytes) -> bytearray:
+    """A request frame with its length; the correlation id (at byte 8) is patched per send."""
+    head = header.request_header(api_key, version, 0, "ottla-bench")
+    return bytearray(_LENGTH.pack(len(head) + len(body)) + head + body)
+
+
+class RawConnection:
+    """A blocking socket that sends prepared frames and receives whole responses into one reused buffer."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray(1 << 20)
+        self._correlation_id = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, request: bytearray) -> None:
+        self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
+        _LENGTH.pack_into(request, _CORRELATION_AT, self._correlation_id)
+        self._socket.sendall(request)
+
+    def receive(self) -> memoryview:
+        """The next response without its length prefix; valid until the next call."""
+        self._receive_exactly(4)
+        size = _LENGTH.unpack_from(self._buffer, 0)[0]
+        if size > len(self._buffer):
+            self._buffer = bytearray(size)
+        self._receive_exactly(size)
+        return memoryview(self._buffer)[:size]
+
+    def _receive_exactly(self, size: int) -> None:
+        view, at = memoryview(self._buffer), 0
+        while at < size:
+            count = self._socket.recv_into(view[at:size])
+            if not count:
+                raise ConnectionError("the broker closed the connection")
+            at += count
+
+
+def create_topic(port: int, name: str, partitions: int = 1) -> None:
+    """Create a topic and wait for the answer. Raises ``RuntimeError`` with the broker's error code."""
+    topic = messages.CreateTopicsRequest.CreatableTopic(
+        name=name, num_partitions=partitions, replication_factor=1, assignments=[], configs=[]
+    )
+    request = messages.CreateTopicsRequest(topics=[topic], timeout_ms=30_000, validate_only=False)
+    body = codec.encode_request(ApiKey.CREATE_TOPICS, _CREATE_VERSION, request)
+    connection = RawConnection(port)
+    try:
+        connection.send(frame(ApiKey.CREATE_TOPICS, _CREATE_VERSION, body))
+        answer = connection.receive()
+        at = header.skip_response_header(ApiKey.CREATE_TOPICS, _CREATE_VERSION, answer)[1]
+        response = codec.decode_response(ApiKey.CREATE_TOPICS, _CREATE_VERSION, bytes(answer[at:]))
+        if response.topics[0].error_code:
+            raise RuntimeError(f"create {name}: error {response.topics[0].error_code}")
+    finally:
+        connection.close()
+
+
+def produce_frame(topic: str, record_bytes: int, batch_bytes: int, acks: int) -> tuple[bytearray, int, int]:
+    """(request, records per request, payload bytes per request) for one batch of equal records."""
+    value = bytes(range(256)) * (record_bytes // 256 + 1)
+    count = max(1, batch_bytes // record_bytes)
+    records = [(None, value[:record_bytes], ()) for _ in range(count)]
+    batch = build_batch(records, base_timestamp_ms=time.time_ns() // 1_000_000)
+    produce = messages.ProduceRequest
+    partition = produce.PartitionProduceData(index=0, records=batch)
+    request = produce(
+        transactional_id=None,
+        acks=acks,
+        timeout_ms=30_000,
+        topic_data=[produce.TopicProduceData(name=topic, partition_data=[partition])],
+    )
+    body = codec.encode_request(ApiKey.PRODUCE, _PRODUCE_VERSION, request)
+    return frame(ApiKey.PRODUCE, _PRODUCE_VERSION, body), count, count * record_bytes
+
+
+def produce(port: int, topic: str, *, record_bytes: int, batch_bytes: int, acks: int, total_bytes: int) -> Throughput:
+    """Pipelined produce to partition 0 with at most 8 MiB or 64 requests in flight."""
+    request, count, payload = produce_frame(topic, record_bytes, batch_bytes, acks)
+    requests = max(1, total_bytes // payload)
+    window = max(2, min(64, (8 << 20) // len(request)))
+    connection = RawConnection(port)
+    try:
+        began = time.monotonic()
+        for sent in range(requests):
+            if sent >= window:
+                connection.receive()
+            connection.send(request)
+        for _ in range(min(window, requests)):
+            connection.receive()
+        seconds = time.monotonic() - began
+    finally:
+        connection.close()
+    return Throughput(records=requests * count, megabytes=requests * payload / 1e6, seconds=seconds, requests=requests)
+
+
+def fetch_frame(topic: str, offset: int, max_bytes: int) -> bytearray:
+    fetch = messages.FetchRequest
+    partition = fetch.FetchPartition(partition=0, fetch_offset=offset, partition_max_bytes=max_bytes)
+    request = fetch(
+        replica_id=-1,
+        max_wait_ms=1_000,
+        min_bytes=1,
+        max_bytes=max_bytes,
+        session_epoch=-1,
+        topics=[fetch.FetchTopic(topic=topic, topic_id=ZERO_TOPIC_ID, partitions=[partition])],
+    )
+    return frame(ApiKey.FETCH, _FETCH_VERSION, codec.encode_request(ApiKey.FETCH, _FETCH_VERSION, request))
+
+
+def fetch(port: int, topic: str, *, record_bytes: int, step_records: int, total_bytes: int) -> Throughput:
+    """Fetch 1 MiB at a time, the next offsets known beforehand (all batches are equal), one request in flight ahead."""
+    connection = RawConnection(port)
+    received = requests = 0
+    offset = 0
+    try:
+        began = time.monotonic()
+        connection.send(fetch_frame(topic, offset, 1 << 20))
+        while received < total_bytes:
+            offset += step_records
+            following = fetch_frame(topic, offset, 1 << 20)
+            connection.send(following)
+            received += len(connection.receive())
+            requests += 1
+        connection.receive()
+        seconds = time.monotonic() - began
+    finally:
+        connection.close()
+    return Throughput(records=received // record_bytes, megabytes=received / 1e6, seconds=seconds, requests=requests)
+
+
+def tiny_requests(port: int, *, count: int) -> Throughput:
+    """ApiVersions v3 pipelined 32 deep: the fixed cost of a request."""
+    request = frame(
+        ApiKey.API_VERSIONS,
+        3,
+        codec.encode_request(
+            ApiKey.API_VERSIONS,
+            3,
+            messages.ApiVersionsRequest(client_software_name="bench", client_software_version="1"),
+        ),
+    )
+    connection = RawConnection(port)
+    try:
+        began = time.monotonic()
+        for sent in range(count):
+            if sent >= 32:
+                connection.receive()
+            connection.send(request)
+        for _ in range(min(32, count)):
+            connection.receive()
+        seconds = time.monotonic() - began
+    finally:
+        connection.close()
+    return Throughput(records=0, megabytes=0.0, seconds=seconds, requests=count)
