@@ -1,0 +1,1 @@
+"""Starts, watches and stops every process of one machine. Imports nothing of Django."""
