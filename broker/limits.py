@@ -29,6 +29,10 @@ CONNECTION_IDLE_MS = 600_000
 FETCH_BYTES_MAX = 55 * MIB
 FETCH_WAIT_MS_MAX = 300_000
 REQUEST_PARTITIONS_MAX = 100_000
+REQUEST_ELEMENTS_MAX = 4 * REQUEST_PARTITIONS_MAX
+"""Array elements of one decoded request together, nested ones included."""
+RESPONSE_ELEMENTS_MAX = 4_000_000
+"""The same for responses, which come from brokers we chose to talk to."""
 TOPIC_NAME_LENGTH_MAX = 249
 PARTITIONS_PER_TOPIC_MAX = 10_000
 CLIENT_ID_LENGTH_MAX = 32_767

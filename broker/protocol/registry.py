@@ -1,0 +1,100 @@
+"""Which APIs and versions this broker speaks.
+
+Owns the one table that ApiVersions advertises and the pipeline admits by. A range is listed only if every version
+in it is fully implemented: clients guess a broker's release from it and use what they see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.protocol.api import PRIVATE_API_KEY_MIN, ApiKey
+
+NEVER_FLEXIBLE = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSpec:
+    """``min_version ≤ version ≤ max_version``, both inclusive."""
+
+    key: int
+    name: str
+    """Kafka's name, e.g. ``ListOffsets``."""
+    min_version: int
+    max_version: int
+    flexible_from: int
+    """First version with compact encoding and tagged fields, whether served or not; ``NEVER_FLEXIBLE`` if none."""
+    internal: bool = False
+    """Exists only on the internal listener; never advertised."""
+
+
+SERVED: dict[int, ApiSpec] = {
+    spec.key: spec
+    for spec in (
+        ApiSpec(ApiKey.PRODUCE, "Produce", 3, 13, 9),
+        ApiSpec(ApiKey.FETCH, "Fetch", 4, 18, 12),
+        ApiSpec(ApiKey.LIST_OFFSETS, "ListOffsets", 1, 11, 6),
+        ApiSpec(ApiKey.METADATA, "Metadata", 0, 13, 9),
+        ApiSpec(ApiKey.OFFSET_COMMIT, "OffsetCommit", 2, 10, 8),
+        ApiSpec(ApiKey.OFFSET_FETCH, "OffsetFetch", 1, 10, 6),
+        ApiSpec(ApiKey.FIND_COORDINATOR, "FindCoordinator", 0, 6, 3),
+        ApiSpec(ApiKey.JOIN_GROUP, "JoinGroup", 0, 9, 6),
+        ApiSpec(ApiKey.HEARTBEAT, "Heartbeat", 0, 4, 4),
+        ApiSpec(ApiKey.LEAVE_GROUP, "LeaveGroup", 0, 5, 4),
+        ApiSpec(ApiKey.SYNC_GROUP, "SyncGroup", 0, 5, 4),
+        ApiSpec(ApiKey.DESCRIBE_GROUPS, "DescribeGroups", 0, 6, 5),
+        ApiSpec(ApiKey.LIST_GROUPS, "ListGroups", 0, 5, 3),
+        ApiSpec(ApiKey.API_VERSIONS, "ApiVersions", 0, 4, 3),
+        ApiSpec(ApiKey.CREATE_TOPICS, "CreateTopics", 2, 7, 5),
+        ApiSpec(ApiKey.DELETE_TOPICS, "DeleteTopics", 1, 6, 4),
+        ApiSpec(ApiKey.DELETE_RECORDS, "DeleteRecords", 0, 2, 2),
+        ApiSpec(ApiKey.INIT_PRODUCER_ID, "InitProducerId", 0, 5, 2),
+        ApiSpec(ApiKey.OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 4),
+        ApiSpec(ApiKey.DESCRIBE_CONFIGS, "DescribeConfigs", 1, 4, 4),
+        ApiSpec(ApiKey.ALTER_CONFIGS, "AlterConfigs", 0, 2, 2),
+        ApiSpec(ApiKey.DESCRIBE_LOG_DIRS, "DescribeLogDirs", 1, 5, 2),
+        ApiSpec(ApiKey.CREATE_PARTITIONS, "CreatePartitions", 0, 3, 2),
+        ApiSpec(ApiKey.DELETE_GROUPS, "DeleteGroups", 0, 2, 2),
+        ApiSpec(ApiKey.INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", 0, 1, 1),
+        ApiSpec(ApiKey.OFFSET_DELETE, "OffsetDelete", 0, 0, NEVER_FLEXIBLE),
+        ApiSpec(ApiKey.DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0),
+        ApiSpec(ApiKey.DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0),
+        ApiSpec(ApiKey.DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", 0, 0, 0),
+        ApiSpec(ApiKey.AUTHENTICATE, "Authenticate", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.TELEMETRY, "Telemetry", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.SEGMENT_INVENTORY, "SegmentInventory", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.APPLY_RETENTION, "ApplyRetention", 0, 0, NEVER_FLEXIBLE, internal=True),
+    )
+}
+
+PRODUCE_ADVERTISED_MIN = 0
+"""librdkafka before 2.11.1 drops compression silently unless Produce v0 is advertised (KAFKA-18659); Kafka does so too."""
+
+_SERVED_PAIRS = frozenset(
+    (spec.key, version) for spec in SERVED.values() for version in range(spec.min_version, spec.max_version + 1)
+)
+_FLEXIBLE_FROM = {spec.key: spec.flexible_from for spec in SERVED.values()} | {ApiKey.SASL_HANDSHAKE: NEVER_FLEXIBLE}
+_KIO_NAMES: dict[int, str] = {key: key.name.lower() for key in ApiKey if key < PRIVATE_API_KEY_MIN}
+
+
+def served(api_key: int, version: int) -> bool:
+    return (api_key, version) in _SERVED_PAIRS
+
+
+def advertised() -> list[tuple[int, int, int]]:
+    """(key, min, max) of every public API, by key: the content of an ApiVersions answer."""
+    return [
+        (spec.key, PRODUCE_ADVERTISED_MIN if spec.key == ApiKey.PRODUCE else spec.min_version, spec.max_version)
+        for spec in sorted(SERVED.values(), key=lambda spec: spec.key)
+        if not spec.internal
+    ]
+
+
+def is_flexible(api_key: int, version: int) -> bool:
+    """Whether a request of this version has header v2. Unknown keys count as not flexible."""
+    return version >= _FLEXIBLE_FROM.get(api_key, NEVER_FLEXIBLE)
+
+
+def kio_name(api_key: int) -> str:
+    """Directory of an API in kio's schemas, e.g. ``list_offsets``. Raises ``LookupError`` for other keys."""
+    return _KIO_NAMES[api_key]
