@@ -1,0 +1,85 @@
+"""Memory for received bytes: one shared receive buffer per loop, and buffers for frames that did not fit in it.
+
+Called by ``session.py`` only. What must stay true:
+- a connection owns no memory while it has no incomplete frame;
+- memory of an incomplete frame ≤ ``max(FRAME_START_BYTES, GROWTH × bytes really received)``, so a peer that
+  only *claims* a large frame owns nothing of it;
+- a buffer returns to the pool only when no view of it is used any more: requests are consumed synchronously.
+"""
+
+from __future__ import annotations
+
+from broker import limits
+
+FRAME_START_BYTES = 64 * limits.KIB
+"""An incomplete frame may own this much whatever it has received."""
+GROWTH = 8
+POOLED_BUFFER_BYTES = limits.MIB + 64 * limits.KIB
+"""Fits a producer's usual 1 MB batch with its request around it."""
+POOLED_BUFFERS_MAX = 4
+
+
+def frame_capacity(frame_bytes: int, received_bytes: int) -> int:
+    """How much of a frame to allocate now. ``received_bytes < result ≤ frame_bytes`` unless complete."""
+    return min(frame_bytes, max(FRAME_START_BYTES, GROWTH * received_bytes))
+
+
+class FrameMemory:
+    """The shared receive buffer of a loop and a small pool of buffers for large frames."""
+
+    __slots__ = ("_free", "shared")
+
+    def __init__(self) -> None:
+        self.shared = memoryview(bytearray(limits.RECEIVE_BUFFER_BYTES))
+        self._free: list[memoryview] = []
+
+    def acquire(self, size: int) -> memoryview:
+        """At least ``size`` writable bytes. Contents are undefined."""
+        if size <= FRAME_START_BYTES or size > POOLED_BUFFER_BYTES:
+            return memoryview(bytearray(size))
+        if self._free:
+            return self._free.pop()
+        return memoryview(bytearray(POOLED_BUFFER_BYTES))
+
+    def release(self, buffer: memoryview) -> None:
+        if len(buffer) == POOLED_BUFFER_BYTES and len(self._free) < POOLED_BUFFERS_MAX:
+            self._free.append(buffer)
+
+
+class PartialFrame:
+    """One frame on its way in: the body behind the length prefix."""
+
+    __slots__ = ("_memory", "buffer", "length", "received", "started_tick")
+
+    def __init__(self, memory: FrameMemory, length: int, head: memoryview, started_tick: int) -> None:
+        self._memory = memory
+        self.length = length
+        self.received = len(head)
+        self.started_tick = started_tick
+        self.buffer = memory.acquire(frame_capacity(length, len(head)))
+        self.buffer[: len(head)] = head
+
+    def tail(self) -> memoryview:
+        """Where the next bytes go; never beyond the frame, so that the next read starts with a new frame."""
+        return self.buffer[self.received : self.length]
+
+    def advance(self, count: int) -> bool:
+        """``count`` more bytes arrived in ``tail()``. True when the frame is complete."""
+        self.received += count
+        if self.received >= self.length:
+            return True
+        if self.received == len(self.buffer):
+            self._grow()
+        return False
+
+    def _grow(self) -> None:
+        grown = self._memory.acquire(frame_capacity(self.length, self.received))
+        grown[: self.received] = self.buffer
+        self._memory.release(self.buffer)
+        self.buffer = grown
+
+    def body(self) -> memoryview:
+        return self.buffer[: self.length]
+
+    def release(self) -> None:
+        self._memory.release(self.buffer)

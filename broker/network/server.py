@@ -1,0 +1,188 @@
+"""The listeners of one broker process and what its connections share.
+
+Owns: accepting, the connection limits, the coarse timer for idle, slow and unauthenticated connections, and the
+graceful drain at the end. One bad connection never harms another: every fault ends exactly one session.
+Times are counted in ticks of ``TICK_SECONDS``, so that no connection costs a timer or a clock read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from broker import limits
+from broker.handlers.context import ConnectionInfo
+from broker.handlers.reply import Reply
+from broker.network.frames import FrameMemory
+from broker.network.session import Session
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+PREAUTH_TICKS_MAX = 10
+"""Seconds a connection of the internal listener may take to prove that it knows the secret."""
+INCOMPLETE_FRAME_TICKS_MAX = 60
+INCOMPLETE_FRAME_BYTES_PER_TICK = 64 * limits.KIB
+"""A frame may take a minute, and more only if it is so large that a slow but honest peer needs it."""
+LISTEN_BACKLOG = 1_024
+
+
+class Pipeline:
+    """What a session needs of ``handlers/pipeline.py``: one frame in, one reply out."""
+
+    def handle(self, frame: memoryview, connection: ConnectionInfo) -> Reply:
+        raise AssertionError("abstract")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    frame_bytes_max: int = limits.FRAME_BYTES_MAX
+    connections_max: int = limits.CONNECTIONS_MAX
+    connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
+    idle_ms_max: int = limits.CONNECTION_IDLE_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatistics:
+    connections: int
+    accepted_total: int
+    refused_total: int
+    """Turned away by ``max.connections`` or its per-address twin."""
+    violations_total: int
+    """Connections ended because of what the peer sent, or did not send in time."""
+    idle_closed_total: int
+
+
+class Server:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pipeline: Pipeline,
+        settings: ServerSettings,
+        *,
+        after_input: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``after_input`` runs when a session has handed on everything one read brought."""
+        self.loop = loop
+        self.pipeline = pipeline
+        self.memory = FrameMemory()
+        self.frame_bytes_max = settings.frame_bytes_max
+        self.after_input = after_input
+        self.tick = 0
+        self._settings = settings
+        self._sessions: set[Session] = set()
+        self._per_address: dict[str, int] = {}
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._accepted_total = 0
+        self._refused_total = 0
+        self._violations_total = 0
+        self._idle_closed_total = 0
+        self._all_lost: asyncio.Future[None] | None = None
+
+    # Listening --------------------------------------------------------------------------------------
+
+    async def listen(self, host: str, port: int, listener: str) -> int:
+        """Serve ``listener`` ("client" or "internal") and return the bound port. ``OSError`` when it is taken."""
+        server = await self.loop.create_server(
+            lambda: Session(self, listener), host, port, backlog=LISTEN_BACKLOG, reuse_address=True
+        )
+        self._listeners.append(server)
+        if self._timer is None:
+            self._timer = self.loop.call_later(TICK_SECONDS, self._on_tick)
+        return int(server.sockets[0].getsockname()[1])
+
+    def stop_accepting(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def stop(self, *, deadline_seconds: float) -> None:
+        """Answer what is pending, close everything; whatever is left at the deadline is aborted."""
+        self.stop_accepting()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for session in tuple(self._sessions):
+            session.drain()
+        if self._sessions:
+            self._all_lost = self.loop.create_future()
+            await asyncio.wait([self._all_lost], timeout=deadline_seconds)
+        for session in tuple(self._sessions):
+            session.abort("the broker stops")
+        await asyncio.sleep(0)
+
+    # Called by sessions -----------------------------------------------------------------------------
+
+    def opened(self, session: Session, transport: asyncio.Transport) -> None:
+        """Register a new connection, or turn it away."""
+        peer = transport.get_extra_info("peername") or ("", 0)
+        connection = session.connection
+        connection.peer_host, connection.peer_port = str(peer[0]), int(peer[1])
+        self._accepted_total += 1
+        connection.connection_id = self._accepted_total
+        self._sessions.add(session)
+        from_address = self._per_address.get(connection.peer_host, 0) + 1
+        self._per_address[connection.peer_host] = from_address
+        if (
+            len(self._sessions) > self._settings.connections_max
+            or from_address > self._settings.connections_per_address_max
+        ):
+            self._refused_total += 1
+            session.closed = True
+            transport.abort()
+            return
+        peer_socket = transport.get_extra_info("socket")
+        if peer_socket is not None and peer_socket.family != socket.AF_UNIX:
+            peer_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def lost(self, session: Session) -> None:
+        self._sessions.discard(session)
+        host = session.connection.peer_host
+        remaining = self._per_address.get(host, 1) - 1
+        if remaining:
+            self._per_address[host] = remaining
+        else:
+            self._per_address.pop(host, None)
+        if not self._sessions and self._all_lost is not None and not self._all_lost.done():
+            self._all_lost.set_result(None)
+
+    def violation(self, session: Session, reason: str) -> None:
+        self._violations_total += 1
+        logger.debug("connection %s ended: %s", session.connection.connection_id, reason)
+
+    # Time -------------------------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        self.tick += 1
+        self._timer = self.loop.call_later(TICK_SECONDS, self._on_tick)
+        idle_ticks_max = self._settings.idle_ms_max / 1_000 / TICK_SECONDS if self._settings.idle_ms_max > 0 else None
+        for session in tuple(self._sessions):
+            reason = self._overdue(session, idle_ticks_max)
+            if reason:
+                session.abort(reason)
+
+    def _overdue(self, session: Session, idle_ticks_max: float | None) -> str:
+        since = session.incomplete_since_tick
+        if since is not None:
+            allowed = INCOMPLETE_FRAME_TICKS_MAX + session.incomplete_bytes // INCOMPLETE_FRAME_BYTES_PER_TICK
+            if self.tick - since > allowed:
+                return "a frame that does not arrive"
+        if session.unproven and self.tick - session.opened_tick > PREAUTH_TICKS_MAX:
+            return "no proof of the cluster secret in time"
+        if idle_ticks_max is not None and not session.waiting and self.tick - session.active_tick > idle_ticks_max:
+            self._idle_closed_total += 1
+            return "idle"
+        return ""
+
+    def statistics(self) -> ServerStatistics:
+        return ServerStatistics(
+            connections=len(self._sessions),
+            accepted_total=self._accepted_total,
+            refused_total=self._refused_total,
+            violations_total=self._violations_total,
+            idle_closed_total=self._idle_closed_total,
+        )

@@ -1,0 +1,337 @@
+"""One client connection: bytes in, frames to the pipeline, answers out in the order of the requests.
+
+Owns the transport of one peer. Called by the event loop (``BufferedProtocol``), by deferred answers and by the
+server's coarse timer. What must stay true:
+
+- Answers leave in request order. ``_pending`` holds the requests whose answers are not written yet, oldest first.
+- Only Produce may be started while others wait, and only behind other Produce requests: they append in order and
+  their answers are parked until committed. Every other request starts when all before it are answered.
+- A session that may not start its next frame is *blocked*: what is left of the input is copied once into
+  ``_backlog`` and reading is paused, so a blocked connection owns at most one receive buffer of input.
+- A peer that does not read its answers is not served: above the transport's high-water mark it is blocked as well.
+- A frame handed to the pipeline is a view of shared memory; it is used up before the call returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from typing import TYPE_CHECKING
+
+from broker import limits
+from broker.handlers.context import ConnectionInfo
+from broker.handlers.reply import Answer, CloseConnection, Deferred
+from broker.network.frames import PartialFrame
+
+if TYPE_CHECKING:
+    from broker.network.server import Server
+
+_LENGTH = struct.Struct(">i")
+_PRODUCE_KEY = b"\x00\x00"
+FRAME_BYTES_MIN = 8
+"""API key, version, correlation id: nothing shorter is a request."""
+PREAUTH_FRAME_BYTES_MAX = 4 * limits.KIB
+JOINED_ANSWER_BYTES_MAX = 64 * limits.KIB
+"""Answers below this are joined into one write; larger ones go out as the pieces they are."""
+
+
+class Session(asyncio.BufferedProtocol):
+    __slots__ = (
+        "_backlog",
+        "_blocked",
+        "_draining",
+        "_exclusive",
+        "_frame",
+        "_frame_bytes_max",
+        "_head",
+        "_memory",
+        "_out",
+        "_out_bytes",
+        "_pending",
+        "_pipeline",
+        "_preauth",
+        "_server",
+        "_shared",
+        "_transport",
+        "_write_paused",
+        "active_tick",
+        "closed",
+        "connection",
+        "opened_tick",
+    )
+
+    def __init__(self, server: Server, listener: str) -> None:
+        self._server = server
+        self._memory = server.memory
+        self._shared = server.memory.shared
+        self._pipeline = server.pipeline
+        self._transport: asyncio.Transport | None = None
+        self._pending: deque[Deferred] = deque()
+        self._exclusive = False
+        self._backlog: memoryview | None = None
+        self._blocked = False
+        self._write_paused = False
+        self._draining = False
+        self._frame: PartialFrame | None = None
+        self._head = b""
+        self._out: list = []
+        self._out_bytes = 0
+        self._preauth = listener == "internal"
+        self._frame_bytes_max = PREAUTH_FRAME_BYTES_MAX if self._preauth else server.frame_bytes_max
+        self.connection = ConnectionInfo(0, "", 0, listener)
+        self.opened_tick = self.active_tick = server.tick
+        self.closed = False
+
+    # Life of the connection -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(limits.WRITE_BUFFER_HIGH_BYTES, limits.WRITE_BUFFER_LOW_BYTES)
+        self._server.opened(self, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._transport = None
+        self._backlog = None
+        self._out.clear()
+        if self._frame is not None:
+            self._frame.release()
+            self._frame = None
+        pending, self._pending = self._pending, deque()
+        for deferred in pending:
+            deferred.abandon()
+        self._server.lost(self)
+
+    def eof_received(self) -> None:
+        """The peer will send nothing more; the transport closes after what is already written."""
+
+    def close(self) -> None:
+        """End in order: what is written goes out first."""
+        self.closed = True
+        if self._transport is not None:
+            self._write_out()
+            self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """End now, dropping unsent bytes."""
+        self.closed = True
+        self._server.violation(self, reason)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def drain(self) -> None:
+        """Start no further request; close as soon as the pending ones are answered."""
+        self._draining = True
+        if not self._pending:
+            self.close()
+
+    @property
+    def waiting(self) -> bool:
+        """The peer waits for us, not we for it: such a connection is not idle however quiet it is."""
+        return bool(self._pending) and not self._write_paused
+
+    @property
+    def unproven(self) -> bool:
+        return self._preauth
+
+    @property
+    def incomplete_since_tick(self) -> int | None:
+        """When the frame under way began to arrive; ``None`` without one."""
+        if self._frame is not None:
+            return self._frame.started_tick
+        return self.active_tick if self._head else None
+
+    @property
+    def incomplete_bytes(self) -> int:
+        return self._frame.length if self._frame is not None else 0
+
+    # Input ------------------------------------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        frame = self._frame
+        return self._shared if frame is None else frame.tail()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self.closed:
+            return
+        self.active_tick = self._server.tick
+        frame = self._frame
+        if frame is not None:
+            if not frame.advance(nbytes):
+                return
+            self._frame = None
+            self._complete(frame)
+        elif self._head:
+            self._join_head(nbytes)
+        else:
+            self._consume(self._shared, 0, nbytes)
+        if self._out:
+            self._write_out()
+        self._server.after_input()
+
+    def _complete(self, frame: PartialFrame) -> None:
+        body = frame.body()
+        if self._start(body):
+            frame.release()
+        else:
+            self._block(_LENGTH.pack(frame.length), body)
+            frame.release()
+
+    def _join_head(self, nbytes: int) -> None:
+        """Fewer than four bytes of a length prefix were left by the last read."""
+        data = bytearray(self._head)
+        data += self._shared[:nbytes]
+        self._head = b""
+        self._consume(memoryview(data), 0, len(data))
+
+    def _consume(self, view: memoryview, position: int, end: int) -> None:
+        """Start every whole frame of ``view[position:end]``; keep the rest as a partial frame or a backlog."""
+        while end - position >= 4:
+            (length,) = _LENGTH.unpack_from(view, position)
+            if length < FRAME_BYTES_MIN or length > self._frame_bytes_max:
+                self.abort(f"frame of {length} bytes")
+                return
+            start = position + 4
+            stop = start + length
+            if stop > end:
+                self._frame = PartialFrame(self._memory, length, view[start:end], self._server.tick)
+                return
+            if not self._start(view[start:stop]):
+                self._block(b"", view[position:end])
+                return
+            if self.closed:
+                return
+            position = stop
+        self._head = bytes(view[position:end])
+
+    def _block(self, prefix: bytes, rest: memoryview) -> None:
+        backlog = bytearray(prefix)
+        backlog += rest
+        self._backlog = memoryview(backlog)
+        self._blocked = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _unblock_soon(self) -> None:
+        """Continue with the backlog in a callback of its own: the caller may be inside another session."""
+        backlog = self._backlog
+        if backlog is not None and self._blocked and not self._write_paused and self._may_start(backlog[4:6]):
+            self._blocked = False
+            self._server.loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        backlog = self._backlog
+        if self.closed or backlog is None:
+            return
+        self._backlog = None
+        self._consume(backlog, 0, len(backlog))
+        if self._out:
+            self._write_out()
+        if not self._blocked and not self.closed and self._transport is not None:
+            self._transport.resume_reading()
+        self._server.after_input()
+
+    # Requests ---------------------------------------------------------------------------------------
+
+    def _start(self, frame: memoryview) -> bool:
+        """Hand one frame to the pipeline. False when it may not start yet."""
+        pending = self._pending
+        if self._write_paused or self._draining or (pending and not self._may_start(frame[:2])):
+            return False
+        try:
+            reply = self._pipeline.handle(frame, self.connection)
+        except CloseConnection as violation:
+            self._violate(violation)
+            return True
+        if self._preauth and self.connection.authenticated:
+            self._preauth = False
+            self._frame_bytes_max = self._server.frame_bytes_max
+        if isinstance(reply, Deferred):
+            self._park(reply, exclusive=frame[:2] != _PRODUCE_KEY)
+        elif reply is not None:
+            if pending:
+                self._park_answered(reply)
+            else:
+                self._send(reply)
+        return True
+
+    def _may_start(self, api_key: memoryview) -> bool:
+        """Whether the next request of this key may be started behind those that are pending."""
+        pending = self._pending
+        return not pending or (
+            api_key == _PRODUCE_KEY and not self._exclusive and len(pending) < limits.PENDING_REQUESTS_MAX
+        )
+
+    def _park(self, deferred: Deferred, *, exclusive: bool) -> None:
+        if deferred.done and not self._pending:
+            self._finish(deferred)
+            return
+        deferred.owner = self
+        self._exclusive = exclusive
+        self._pending.append(deferred)
+
+    def _park_answered(self, answer: Answer) -> None:
+        """An answer that is ready behind others that are not."""
+        deferred = Deferred()
+        deferred.resolve(answer)
+        self._pending.append(deferred)
+
+    def on_answered(self, deferred: Deferred) -> None:
+        """A parked request has its answer: write every answer whose turn it is now."""
+        pending = self._pending
+        while pending and pending[0].done and not self.closed:
+            self._finish(pending.popleft())
+        if self.closed:
+            return
+        if self._out:
+            self._write_out()
+        if self._draining and not pending:
+            self.close()
+        elif self._blocked:
+            self._unblock_soon()
+
+    def _finish(self, deferred: Deferred) -> None:
+        if deferred.failure is not None:
+            self._violate(deferred.failure)
+        elif deferred.answer is not None:
+            self._send(deferred.answer)
+
+    def _violate(self, violation: CloseConnection) -> None:
+        self._server.violation(self, violation.reason)
+        self.close()
+
+    # Output -----------------------------------------------------------------------------------------
+
+    def _send(self, answer: Answer) -> None:
+        """Queue an answer for the write at the end of this callback; large ones go at once, piece by piece."""
+        if isinstance(answer, bytes):
+            self._out.append(answer)
+            self._out_bytes += len(answer)
+        else:
+            assert answer is not None
+            size = sum(map(len, answer))
+            if size > JOINED_ANSWER_BYTES_MAX:
+                self._write_out()
+                if self._transport is not None:
+                    self._transport.writelines(answer)
+                return
+            self._out += answer
+            self._out_bytes += size
+        if self._out_bytes > JOINED_ANSWER_BYTES_MAX:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        out = self._out
+        if out and self._transport is not None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        out.clear()
+        self._out_bytes = 0
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._unblock_soon()

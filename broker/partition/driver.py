@@ -1,0 +1,257 @@
+"""One partition on this broker: performs what ``state.py`` decides on the log, and keeps who waits for it.
+
+Owned by ``manager.py``; used by handlers and coordinators, always on the event loop.
+
+What a reply and a reader may see (docs/decisions/020):
+- consumers see records below the high watermark (every in-sync replica has them in its log);
+- an acks=all answer additionally waits for the local fdatasync when ``ack.durability`` is ``flush``;
+- acks=1 answers after the local append and never causes an fsync.
+
+Waiters for commit are kept in offset order, so releasing them costs nothing per waiter that is not due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from broker.errors import ErrorCode, KafkaError
+from broker.partition.state import ACKS_ALL, Effects, HighWatermarkAdvanced, PartitionState, ProposeIsr
+from broker.types import NO_EPOCH, NO_TIMESTAMP, Buffer, Offset, TimestampMs, TopicId, TopicPartition
+
+if TYPE_CHECKING:
+    from broker.partition.flush import FlushScheduler
+    from broker.storage.log import FlushTicket, Log, LogAppend
+
+READ_COMMITTED = 1
+
+
+class CommitWaiter(Protocol):
+    """Something that waits for an append to be committed. ``slot`` is its own note of which append."""
+
+    done: bool
+
+    def on_committed(self, slot: int) -> None: ...
+
+    def on_commit_failed(self, slot: int, code: ErrorCode) -> None: ...
+
+
+class FetchWaiter(Protocol):
+    """A long poll. Told of new data (bytes) or that it should look again whatever there is (-1)."""
+
+    def on_data(self, byte_count: int) -> None: ...
+
+
+class FutureWaiter:
+    """A commit waiter for code that awaits (coordinators)."""
+
+    __slots__ = ("done", "future")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.done = False
+
+    def on_committed(self, slot: int) -> None:
+        self.done = True
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def on_commit_failed(self, slot: int, code: ErrorCode) -> None:
+        self.done = True
+        if not self.future.done():
+            self.future.set_exception(KafkaError(code))
+
+
+class Partition:
+    __slots__ = (
+        "_commit_waiters",
+        "_fetch_waiters",
+        "_flush",
+        "_on_propose_isr",
+        "bytes_in_total",
+        "bytes_out_total",
+        "last_append_ms",
+        "last_record_ms",
+        "log",
+        "records_in_total",
+        "state",
+        "topic_id",
+        "topic_partition",
+        "waits_for_flush",
+    )
+
+    def __init__(
+        self,
+        topic_partition: TopicPartition,
+        topic_id: TopicId,
+        log: Log,
+        state: PartitionState,
+        *,
+        flush: FlushScheduler,
+        waits_for_flush: bool,
+        on_propose_isr: Callable[[Partition, ProposeIsr], None],
+    ) -> None:
+        self.topic_partition = topic_partition
+        self.topic_id = topic_id
+        self.log = log
+        self.state = state
+        self.waits_for_flush = waits_for_flush
+        self.bytes_in_total = 0
+        self.bytes_out_total = 0
+        self.records_in_total = 0
+        self.last_append_ms: TimestampMs = NO_TIMESTAMP
+        self.last_record_ms: TimestampMs = NO_TIMESTAMP
+        self._flush = flush
+        self._on_propose_isr = on_propose_isr
+        self._commit_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
+        self._fetch_waiters: dict[FetchWaiter, None] = {}
+
+    # Facts ------------------------------------------------------------------------------------------
+
+    @property
+    def high_watermark(self) -> Offset:
+        return self.state.high_watermark
+
+    @property
+    def last_stable_offset(self) -> Offset:
+        """The end of what read_committed may see. Without open transactions that is the high watermark."""
+        return self.state.high_watermark
+
+    @property
+    def leader_epoch(self) -> int:
+        return self.state.leader_epoch
+
+    @property
+    def committed_offset(self) -> Offset:
+        """Records below are acknowledged to acks=all producers."""
+        high_watermark = self.state.high_watermark
+        if self.waits_for_flush:
+            flushed = self.log.flushed_offset
+            return flushed if flushed < high_watermark else high_watermark
+        return high_watermark
+
+    # Writing ----------------------------------------------------------------------------------------
+
+    def append(
+        self, records: memoryview, *, acks: int, now_ms: TimestampMs, leader_epoch: int = NO_EPOCH, origin: str = "client"
+    ) -> LogAppend:
+        """Append as leader. Raises ``KafkaError``; on return the records are in the log, not yet committed."""
+        state = self.state
+        if not state.is_leader or acks == ACKS_ALL or leader_epoch >= 0:
+            self._refuse(acks, leader_epoch)
+        appended = self.log.append_as_leader(records, leader_epoch=state.leader_epoch, now_ms=now_ms, origin=origin)
+        if not appended.duplicate:
+            self.bytes_in_total += appended.byte_count
+            self.records_in_total += appended.record_count
+            self.last_append_ms = now_ms
+            if appended.max_timestamp_ms > self.last_record_ms:
+                self.last_record_ms = appended.max_timestamp_ms
+            effects = state.on_append(appended.last_offset + 1)
+            if effects:
+                self._perform(effects, appended.byte_count)
+        return appended
+
+    def _refuse(self, acks: int, leader_epoch: int) -> None:
+        code = self.state.append_refusal(acks) or self.state.epoch_refusal(leader_epoch)
+        if code is not None:
+            raise KafkaError(code)
+
+    def park(self, offset: Offset, waiter: CommitWaiter, slot: int) -> bool:
+        """Tell ``waiter`` when the record at ``offset`` is committed. False: it already is, nothing was parked."""
+        if self.committed_offset > offset:
+            return False
+        waiters = self._commit_waiters
+        if waiters and offset < waiters[-1][0]:
+            # A retry of an older batch: it answers with the newest one, which keeps the queue in offset order.
+            offset = waiters[-1][0]
+        waiters.append((offset, waiter, slot))
+        if self.waits_for_flush and self.log.flushed_offset <= offset:
+            self._flush.request(self)
+        return True
+
+    def wait_committed(self, offset: Offset) -> asyncio.Future[None]:
+        """Resolves when the record at ``offset`` is committed; ``KafkaError`` when that cannot happen here."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self.park(offset, FutureWaiter(future), 0):
+            future.set_result(None)
+        return future
+
+    def drop_finished_waiters(self) -> None:
+        """Forget waiters that gave up (timed out), so that a stuck partition does not collect them."""
+        self._commit_waiters = deque(entry for entry in self._commit_waiters if not entry[1].done)
+
+    def request_flush(self) -> None:
+        """Have what was appended flushed soon although nobody waits for it (``interval``, clean stop)."""
+        if self.log.flushed_offset < self.log.log_end_offset:
+            self._flush.request(self)
+
+    def flush_ticket(self) -> FlushTicket | None:
+        return self.log.flush_ticket()
+
+    def on_flushed(self, ticket: FlushTicket) -> None:
+        self.log.flushed(ticket)
+        self._release_committed()
+
+    # Reading ----------------------------------------------------------------------------------------
+
+    def readable_offset(self, isolation_level: int) -> Offset:
+        return self.last_stable_offset if isolation_level == READ_COMMITTED else self.state.high_watermark
+
+    def read(
+        self, offset: Offset, max_bytes: int, *, isolation_level: int = 0, at_least_one: bool = True
+    ) -> Sequence[Buffer]:
+        """Whole batches from the one that contains ``offset``; empty at the end of what may be seen."""
+        upto_offset = self.readable_offset(isolation_level)
+        if offset > upto_offset or offset < self.log.log_start_offset:
+            # Between high watermark and log end is not an error: the record exists and will be visible soon.
+            if self.log.log_start_offset <= offset <= self.log.log_end_offset:
+                return ()
+            raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
+        if offset == upto_offset:
+            return ()
+        return self.log.read(offset, max_bytes, upto_offset=upto_offset, at_least_one=at_least_one)
+
+    def add_fetch_waiter(self, waiter: FetchWaiter) -> None:
+        self._fetch_waiters[waiter] = None
+
+    def remove_fetch_waiter(self, waiter: FetchWaiter) -> None:
+        self._fetch_waiters.pop(waiter, None)
+
+    def wake_fetch_waiters(self) -> None:
+        """Let every long poll look again: leadership, epoch or existence changed."""
+        for waiter in tuple(self._fetch_waiters):
+            waiter.on_data(-1)
+
+    # Effects ----------------------------------------------------------------------------------------
+
+    def perform(self, effects: Effects) -> None:
+        """Carry out effects of an event other than an append (ISR decisions, follower fetches, ticks)."""
+        if effects:
+            self._perform(effects, -1)
+
+    def _perform(self, effects: Effects, byte_count: int) -> None:
+        for effect in effects:
+            if isinstance(effect, HighWatermarkAdvanced):
+                if self._fetch_waiters:
+                    for waiter in tuple(self._fetch_waiters):
+                        waiter.on_data(byte_count)
+                if self._commit_waiters:
+                    self._release_committed()
+            else:
+                self._on_propose_isr(self, effect)
+
+    def _release_committed(self) -> None:
+        waiters = self._commit_waiters
+        committed = self.committed_offset
+        while waiters and waiters[0][0] < committed:
+            _, waiter, slot = waiters.popleft()
+            waiter.on_committed(slot)
+
+    def fail_waiters(self, code: ErrorCode) -> None:
+        """Nothing appended here will be committed by us any more (deleted, resigned, log directory failed)."""
+        waiters, self._commit_waiters = self._commit_waiters, deque()
+        for _, waiter, slot in waiters:
+            waiter.on_commit_failed(slot, code)
+        self.wake_fetch_waiters()

@@ -1,0 +1,140 @@
+"""Group commit: one flush round at a time per log directory, off the event loop.
+
+Owns the flush thread of one log directory. A partition that needs durability asks with ``request``; the round
+starts at the end of the loop iteration, so that everything appended in it shares the round, and what is appended
+while a round runs shares the next one. One failed fsync is final: the kernel may have dropped the pages, so
+nothing that is not yet flushed can be promised any more (see docs/decisions).
+
+The thread holds no broker state. It runs tickets (file handles captured on the loop) and reports back through
+``call_soon_threadsafe``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from broker.storage.log import FlushTicket
+
+logger = logging.getLogger(__name__)
+
+
+class Flushable(Protocol):
+    """A partition, as seen by the scheduler."""
+
+    def flush_ticket(self) -> FlushTicket | None:
+        """What there is to flush now; ``None`` when everything is on disk."""
+
+    def on_flushed(self, ticket: FlushTicket) -> None:
+        """``ticket`` is on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushStatistics:
+    rounds_total: int
+    tickets_total: int
+    failed_reason: str
+
+
+class FlushScheduler:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, on_failed: Callable[[str], None]) -> None:
+        self._loop = loop
+        self._on_failed = on_failed
+        self._dirty: dict[Flushable, None] = {}
+        self._begin_is_due = False
+        self._running = False
+        self._idle: asyncio.Future[None] | None = None
+        self._rounds_total = 0
+        self._tickets_total = 0
+        self.failed_reason = ""
+        self._work: queue.SimpleQueue[list[tuple[Flushable, FlushTicket]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
+        self._thread.start()
+
+    def request(self, partition: Flushable) -> None:
+        """Make everything appended to ``partition`` so far durable, soon; ``on_flushed`` tells when it is."""
+        self._dirty[partition] = None
+        if not self._running and not self._begin_is_due:
+            self._begin_is_due = True
+            self._loop.call_soon(self._begin)
+
+    def forget(self, partition: Flushable) -> None:
+        """The partition is gone; a ticket of it that is already running still finishes."""
+        self._dirty.pop(partition, None)
+
+    async def wait_idle(self) -> None:
+        """Until nothing is dirty and no round runs (or flushing has failed)."""
+        while (self._running or self._dirty) and not self.failed_reason:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await self._idle
+
+    def close(self) -> None:
+        self._work.put(None)
+        self._thread.join(timeout=30)
+
+    def statistics(self) -> FlushStatistics:
+        return FlushStatistics(
+            rounds_total=self._rounds_total, tickets_total=self._tickets_total, failed_reason=self.failed_reason
+        )
+
+    def _begin(self) -> None:
+        self._begin_is_due = False
+        if self._running or self.failed_reason:
+            return
+        dirty, self._dirty = self._dirty, {}
+        round_ = []
+        for partition in dirty:
+            ticket = partition.flush_ticket()
+            if ticket is not None:
+                round_.append((partition, ticket))
+        if round_:
+            self._running = True
+            self._work.put(round_)
+        else:
+            self._report_idle()
+
+    def _finish(self, round_: list[tuple[Flushable, FlushTicket]], failure: str) -> None:
+        self._running = False
+        if failure:
+            self._fail(failure)
+            return
+        self._rounds_total += 1
+        self._tickets_total += len(round_)
+        for partition, ticket in round_:
+            partition.on_flushed(ticket)
+        if self._dirty:
+            self._begin()
+        else:
+            self._report_idle()
+
+    def _fail(self, reason: str) -> None:
+        self.failed_reason = reason
+        logger.error("flush failed, the log directory is out of service until a restart: %s", reason)
+        self._on_failed(reason)
+        self._report_idle()
+
+    def _report_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+
+    def _run(self) -> None:
+        """The thread: nothing but fdatasync."""
+        while (round_ := self._work.get()) is not None:
+            failure = ""
+            try:
+                for _, ticket in round_:
+                    ticket.run()
+            except OSError as error:
+                failure = str(error) or type(error).__name__
+            try:
+                self._loop.call_soon_threadsafe(self._finish, round_, failure)
+            except RuntimeError:  # the loop is closed: the process ends and nobody waits for this round
+                return
