@@ -1,0 +1,499 @@
+"""The embedded store: one SQLite file shared by the brokers of one machine.
+
+Tables (``SCHEMA_VERSION`` 1; a later version migrates in ``_create_schema`` under the same write lock):
+
+- ``entry``: what is there now. ``change``: what every commit did, trimmed to the newest ``CHANGES_KEPT`` revisions.
+- ``session``: who may hold ephemeral keys. Its deadline is kept in a second file, ``<name>-liveness``, attached without
+  synchronisation: renewing a session neither waits for the disk nor looks like a change to the other brokers.
+
+How the promises of the port are kept:
+
+- *Atomic and ordered:* every write is one ``BEGIN IMMEDIATE`` transaction; WAL with ``synchronous=FULL`` makes it
+  durable before ``commit`` returns.
+- *The loop never blocks:* one thread owns the connection (``worker.py``).
+- *Watching is nearly free:* own commits wake the watchers at once; commits of other processes are noticed by ``PRAGMA
+  data_version``, which reads a few bytes of shared memory every ``poll_interval`` in that thread.
+- *Dead or late:* a session's holder keeps an flock on ``<name>-session-<session name>`` for as long as its process
+  lives, so a killed broker is recognised at once; a hung one by its deadline on the monotonic clock. Deadlines of another
+  boot are void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from broker.clock import Clock, SystemClock
+from broker.metadata.store import (
+    Absent,
+    Commit,
+    Entry,
+    Exists,
+    Precondition,
+    PreconditionFailed,
+    RevisionCompacted,
+    SessionExpired,
+    SessionNameTaken,
+    Snapshot,
+    StoreUnavailable,
+    Transaction,
+    VersionIs,
+)
+from broker.metadata.worker import Worker, WorkerClosed
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+CHANGES_KEPT = 10_000
+"""Revisions a watcher may lag behind before it has to read a snapshot."""
+TRIM_EVERY = 256
+WATCH_BATCH = 512
+"""Revisions read at once for a watcher."""
+POLL_INTERVAL_SECONDS = 0.25
+BUSY_TIMEOUT_MS = 5_000
+LOCK_RETRY_SECONDS = 0.5
+"""How long to try for a session's lock: another broker's probe holds it for microseconds."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entry (
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, session TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_session ON entry (session) WHERE session IS NOT NULL;
+CREATE TABLE IF NOT EXISTS change (
+    revision INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, value BLOB,
+    PRIMARY KEY (revision, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS session (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, timeout_ms INTEGER NOT NULL, boot TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS store (singleton INTEGER PRIMARY KEY CHECK (singleton = 1), revision INTEGER NOT NULL);
+INSERT OR IGNORE INTO store VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS liveness.deadline (session TEXT PRIMARY KEY, deadline_ms INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SqliteStore:
+    """``MetadataStore`` on one file. Every method but ``watch`` is one job in the store's thread."""
+
+    def __init__(
+        self, path: Path | str, *, clock: Clock | None = None, poll_interval: float = POLL_INTERVAL_SECONDS
+    ) -> None:
+        self._path = Path(path)
+        self._clock = clock or SystemClock()
+        self._boot = _boot_id()
+        self._worker = Worker("metadata-store", self._poll, poll_interval)
+        self._database: sqlite3.Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed: set[asyncio.Event] = set()
+        """One per watcher, set when there may be something new. Touched on the loop only."""
+        self._closing = False
+        self._data_version = -1
+        self._locks: dict[str, int] = {}
+        """Session id → descriptor whose flock says that its holder lives. Touched in the thread only."""
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._worker.start()
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        """Sessions end as if closed; a process that dies instead loses them to the next ``expire_sessions``."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wake_watchers()
+        await self._worker.close(self._shut)
+
+    async def get(self, key: str) -> Entry | None:
+        return await self._run(lambda: self._get(key))
+
+    async def range(self, prefix: str = "") -> Snapshot:
+        return await self._run(lambda: self._range(prefix))
+
+    async def commit(self, transaction: Transaction) -> int:
+        revision = await self._run(lambda: self._commit(transaction))
+        self._wake_watchers()
+        return revision
+
+    async def open_session(self, name: str, timeout_ms: int) -> str:
+        session = await self._run(lambda: self._open_session(name, timeout_ms))
+        self._wake_watchers()
+        return session
+
+    async def renew_session(self, session: str) -> None:
+        await self._run(lambda: self._renew_session(session))
+
+    async def close_session(self, session: str) -> None:
+        await self._run(lambda: self._close_session(session))
+        self._wake_watchers()
+
+    async def expire_sessions(self) -> int:
+        expired = await self._run(self._expire_sessions)
+        if expired:
+            self._wake_watchers()
+        return expired
+
+    async def watch(self, after_revision: int) -> AsyncIterator[Commit]:
+        changed = asyncio.Event()
+        self._changed.add(changed)
+        try:
+            while not self._closing:
+                # Cleared before the read: a change during the read sets it again and is read next time round.
+                changed.clear()
+                try:
+                    commits = await self._run(lambda last=after_revision: self._changes(last))  # type: ignore[misc]
+                except StoreUnavailable:
+                    if self._closing:
+                        return
+                    raise
+                for commit in commits:
+                    yield commit
+                    after_revision = commit.revision
+                if not commits:
+                    await changed.wait()
+        finally:
+            self._changed.discard(changed)
+
+    # On the loop -------------------------------------------------------------------------------------
+
+    async def _run(self, job: Callable[[], T]) -> T:
+        try:
+            return await self._worker.run(job)
+        except WorkerClosed as error:
+            raise StoreUnavailable("the metadata store is closed") from error
+        except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+
+    def _wake_watchers(self) -> None:
+        for changed in self._changed:
+            changed.set()
+
+    # In the thread -----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
+        try:
+            database.execute("ATTACH DATABASE ? AS liveness", (f"{self._path}-liveness",))
+            for schema, synchronous in (("main", "FULL"), ("liveness", "OFF")):
+                _switch_to_wal(database, schema)
+                database.execute(f"PRAGMA {schema}.synchronous = {synchronous}")
+            self._create_schema(database)
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+        self._data_version = self._read_data_version()
+
+    def _create_schema(self, database: sqlite3.Connection) -> None:
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = database.execute("PRAGMA main.user_version").fetchone()
+            if version > SCHEMA_VERSION:
+                raise StoreUnavailable(f"{self._path} was written by a newer version (schema {version})")
+            for statement in _SCHEMA.split(";"):
+                if statement.strip():
+                    database.execute(statement)
+            database.execute(f"PRAGMA main.user_version = {SCHEMA_VERSION}")
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+
+    def _shut(self) -> None:
+        if self._database is None:
+            return
+        try:
+            for session in list(self._locks):
+                self._close_session(session)
+        finally:
+            for descriptor in self._locks.values():
+                os.close(descriptor)
+            self._locks.clear()
+            self._database.close()
+            self._database = None
+
+    def _poll(self) -> None:
+        if self._database is None or self._closing:
+            return
+        with contextlib.suppress(sqlite3.Error):  # a broken file shows in the next job, with someone to tell
+            version = self._read_data_version()
+            if version != self._data_version:
+                self._data_version = version
+                self._wake_watchers_from_thread()
+
+    def _wake_watchers_from_thread(self) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is watching any more
+            self._loop.call_soon_threadsafe(self._wake_watchers)
+
+    def _read_data_version(self) -> int:
+        (version,) = self._db.execute("PRAGMA main.data_version").fetchone()
+        return int(version)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._database is not None, "start() comes first"
+        return self._database
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The write lock of both files, committed at the end, rolled back on any exception."""
+        database = self._db
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view over several SELECTs."""
+        database = self._db
+        database.execute("BEGIN")
+        try:
+            yield database
+        finally:
+            database.execute("COMMIT")
+
+    def _get(self, key: str) -> Entry | None:
+        row = self._db.execute("SELECT key, value, version FROM entry WHERE key = ?", (key,)).fetchone()
+        return None if row is None else Entry(key=row[0], value=row[1], version=row[2])
+
+    def _range(self, prefix: str) -> Snapshot:
+        # Keys are ASCII paths, so prefix ≤ key < prefix + the highest code point is exactly "starts with".
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT key, value, version FROM entry WHERE key >= ? AND key < ? ORDER BY key",
+                (prefix, prefix + "\U0010ffff"),
+            ).fetchall()
+            revision = _revision(database)
+        entries = tuple(Entry(key=key, value=value, version=version) for key, value, version in rows)
+        return Snapshot(revision=revision, entries=entries)
+
+    def _changes(self, after_revision: int) -> list[Commit]:
+        with self._reading() as database:
+            current = _revision(database)
+            if current == after_revision:
+                return []
+            (oldest,) = database.execute("SELECT min(revision) FROM change").fetchone()
+            if current < after_revision or oldest is None or oldest > after_revision + 1:
+                raise RevisionCompacted(f"changes after revision {after_revision} are gone (now {current})")
+            rows = database.execute(
+                "SELECT revision, key, value FROM change WHERE revision > ? AND revision <= ? ORDER BY revision, position",
+                (after_revision, after_revision + WATCH_BATCH),
+            ).fetchall()
+        return _grouped(rows)
+
+    def _commit(self, transaction: Transaction) -> int:
+        with self._writing() as database:
+            revision = _revision(database)
+            for precondition in transaction.preconditions:
+                if not _holds(database, precondition):
+                    raise PreconditionFailed(precondition, revision)
+            if transaction.session is not None:
+                self._require_session(database, transaction.session)
+            deletes = [key for key in transaction.deletes if _version(database, key) is not None]
+            if not transaction.puts and not deletes:
+                return revision
+            puts = [(key, value, transaction.session) for key, value in transaction.puts.items()]
+            return _write(database, puts, deletes)
+
+    def _open_session(self, name: str, timeout_ms: int) -> str:
+        descriptor = self._lock(name)
+        if descriptor is None:
+            raise SessionNameTaken(f"a living process holds the session {name!r}")
+        session = f"{name}-{secrets.token_hex(8)}"
+        try:
+            with self._writing() as database:
+                # We hold the lock of this name, so whoever had these sessions is dead.
+                dead = [row[0] for row in database.execute("SELECT id FROM session WHERE name = ?", (name,))]
+                _end_sessions(database, dead)
+                database.execute("INSERT INTO session VALUES (?, ?, ?, ?)", (session, name, timeout_ms, self._boot))
+                self._set_deadline(database, session, timeout_ms)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._locks[session] = descriptor
+        return session
+
+    def _renew_session(self, session: str) -> None:
+        # No lock on the main file: only an expiry, which takes both, could interfere, and it deletes this row.
+        row = self._db.execute("SELECT timeout_ms FROM session WHERE id = ?", (session,)).fetchone()
+        if row is None:
+            raise SessionExpired(session)
+        updated = self._db.execute(
+            "UPDATE liveness.deadline SET deadline_ms = ? WHERE session = ?", (self._now_ms() + row[0], session)
+        )
+        if updated.rowcount == 0:
+            raise SessionExpired(session)
+
+    def _close_session(self, session: str) -> None:
+        with self._writing() as database:
+            _end_sessions(database, [session])
+        descriptor = self._locks.pop(session, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _expire_sessions(self) -> int:
+        if not self._overdue(self._db):
+            return 0
+        with self._writing() as database:
+            # Asked again under the write lock: a session renewed since is not overdue.
+            overdue = self._overdue(database)
+            _end_sessions(database, overdue)
+        return len(overdue)
+
+    def _overdue(self, database: sqlite3.Connection) -> list[str]:
+        rows = database.execute(
+            "SELECT id, name, timeout_ms, boot, deadline_ms FROM main.session LEFT JOIN liveness.deadline ON session = id"
+        ).fetchall()
+        now_ms = self._now_ms()
+        overdue = []
+        for session, name, timeout_ms, boot, deadline_ms in rows:
+            void = deadline_ms is None or boot != self._boot or deadline_ms > now_ms + timeout_ms
+            if void or deadline_ms < now_ms or (session not in self._locks and self._holder_is_dead(name)):
+                overdue.append(session)
+        return overdue
+
+    def _require_session(self, database: sqlite3.Connection, session: str) -> None:
+        if database.execute("SELECT 1 FROM session WHERE id = ?", (session,)).fetchone() is None:
+            raise SessionExpired(session)
+
+    def _set_deadline(self, database: sqlite3.Connection, session: str, timeout_ms: int) -> None:
+        database.execute(
+            "INSERT OR REPLACE INTO liveness.deadline VALUES (?, ?)", (session, self._now_ms() + timeout_ms)
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._clock.monotonic() * 1000)
+
+    # The locks that say who is alive ------------------------------------------------------------------
+
+    def _lock_path(self, name: str) -> Path:
+        return self._path.with_name(f"{self._path.name}-session-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}")
+
+    def _lock(self, name: str) -> int | None:
+        descriptor = os.open(self._lock_path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + LOCK_RETRY_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    return None
+                time.sleep(0.005)
+            else:
+                return descriptor
+
+    def _holder_is_dead(self, name: str) -> bool:
+        try:
+            descriptor = os.open(self._lock_path(name), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def _boot_id() -> str:
+    """What distinguishes two boots of this machine, where the system tells; deadlines of another boot are void."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _switch_to_wal(database: sqlite3.Connection, schema: str) -> None:
+    """Turning WAL on takes an exclusive lock the busy handler does not wait for; several brokers start at once."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            database.execute(f"PRAGMA {schema}.journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _revision(database: sqlite3.Connection) -> int:
+    (revision,) = database.execute("SELECT revision FROM store").fetchone()
+    return int(revision)
+
+
+def _version(database: sqlite3.Connection, key: str) -> int | None:
+    row = database.execute("SELECT version FROM entry WHERE key = ?", (key,)).fetchone()
+    return None if row is None else row[0]
+
+
+def _holds(database: sqlite3.Connection, precondition: Precondition) -> bool:
+    version = _version(database, precondition.key)
+    match precondition:
+        case Exists():
+            return version is not None
+        case Absent():
+            return version is None
+        case VersionIs(version=expected):
+            return version == expected
+
+
+def _write(database: sqlite3.Connection, puts: list[tuple[str, bytes, str | None]], deletes: list[str]) -> int:
+    """One revision: the entries, the change log, and now and then its trimming."""
+    revision = _revision(database) + 1
+    database.executemany(
+        "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
+        ((key, value, revision, owner) for key, value, owner in puts),
+    )
+    database.executemany("DELETE FROM entry WHERE key = ?", ((key,) for key in deletes))
+    changes: list[tuple[str, bytes | None]] = [(key, value) for key, value, _ in puts]
+    changes += [(key, None) for key in deletes]
+    database.executemany(
+        "INSERT INTO change VALUES (?, ?, ?, ?)",
+        ((revision, position, key, value) for position, (key, value) in enumerate(changes)),
+    )
+    database.execute("UPDATE store SET revision = ?", (revision,))
+    if revision % TRIM_EVERY == 0:
+        database.execute("DELETE FROM change WHERE revision <= ?", (revision - CHANGES_KEPT,))
+    return revision
+
+
+def _end_sessions(database: sqlite3.Connection, sessions: list[str]) -> None:
+    for session in sessions:
+        database.execute("DELETE FROM liveness.deadline WHERE session = ?", (session,))
+        database.execute("DELETE FROM main.session WHERE id = ?", (session,))
+        keys = [row[0] for row in database.execute("SELECT key FROM entry WHERE session = ? ORDER BY key", (session,))]
+        if keys:
+            _write(database, [], keys)
+
+
+def _grouped(rows: list[tuple[int, str, bytes | None]]) -> list[Commit]:
+    by_revision: dict[int, list[tuple[str, bytes | None]]] = {}
+    for revision, key, value in rows:
+        by_revision.setdefault(revision, []).append((key, value))
+    return [
+        Commit(
+            revision=revision,
+            puts=tuple(Entry(key=key, value=value, version=revision) for key, value in changes if value is not None),
+            deletes=tuple(key for key, value in changes if value is None),
+        )
+        for revision, changes in by_revision.items()
+    ]
