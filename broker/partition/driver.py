@@ -135,7 +135,13 @@ class Partition:
     # Writing ----------------------------------------------------------------------------------------
 
     def append(
-        self, records: memoryview, *, acks: int, now_ms: TimestampMs, leader_epoch: int = NO_EPOCH, origin: str = "client"
+        self,
+        records: memoryview,
+        *,
+        acks: int,
+        now_ms: TimestampMs,
+        leader_epoch: int = NO_EPOCH,
+        origin: str = "client",
     ) -> LogAppend:
         """Append as leader. Raises ``KafkaError``; on return the records are in the log, not yet committed."""
         state = self.state

@@ -1,0 +1,51 @@
+"""DescribeProducers v0: the idempotent producers a partition remembers.
+
+Deviations: without transactions the coordinator epoch is -1 and no transaction is open.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.errors import ErrorCode, KafkaError
+from broker.handlers.context import Request, Services
+from broker.protocol import messages as m
+from broker.protocol.api import ApiKey
+
+API = ApiKey.DESCRIBE_PRODUCERS
+
+
+def handle(request: Request, message: Any, services: Services) -> Any:
+    return m.DescribeProducersResponse(
+        topics=[
+            m.DescribeProducersResponse.TopicResponse(
+                name=topic.name,
+                partitions=[_partition(topic.name, index, services) for index in topic.partition_indexes],
+            )
+            for topic in message.topics
+        ]
+    )
+
+
+def _partition(topic: str, index: int, services: Services) -> Any:
+    try:
+        partition = services.partitions.get(topic, index)
+    except KafkaError as error:
+        return m.DescribeProducersResponse.PartitionResponse(
+            partition_index=index, error_code=int(error.code), error_message=error.message
+        )
+    return m.DescribeProducersResponse.PartitionResponse(
+        partition_index=index,
+        error_code=int(ErrorCode.NONE),
+        active_producers=[
+            m.DescribeProducersResponse.ProducerState(
+                producer_id=producer.producer_id,
+                producer_epoch=producer.producer_epoch,
+                last_sequence=producer.last_sequence,
+                last_timestamp=producer.last_timestamp_ms,
+                coordinator_epoch=-1,
+                current_txn_start_offset=-1,
+            )
+            for producer in partition.log.producer_state.producers()
+        ],
+    )

@@ -1,0 +1,170 @@
+"""Produce v3–13: append record batches to partitions led here.
+
+Versions: v3 record batches (KIP-98), v8 per-record errors, v9 flexible, v13 topic ids instead of names. Versions 0–2
+are advertised but end the connection (see ``protocol/registry.py``).
+Deviations: transactional produce is refused per partition until transactions exist. ``acks=all`` is held to the
+literal ``min.insync.replicas`` even where the topic has fewer replicas.
+
+Hot path: one request costs a header scan, one CRC and one write per partition and a few dozen calls around them. No
+task, no future; an acks=all answer is one ``ParkedProduce`` known to the partitions it waits for. Every partition
+succeeds or fails on its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker.errors import ErrorCode, KafkaError
+from broker.handlers.context import Request, Services
+from broker.handlers.reply import CloseConnection, Deferred, Reply
+from broker.partition.driver import Partition
+from broker.partition.manager import PartitionManager
+from broker.protocol.api import ApiKey
+from broker.protocol.produce import decode_produce, encode_produce_response
+from broker.types import INTERNAL_TOPICS
+
+if TYPE_CHECKING:
+    from broker.storage.log import LogAppend
+
+API = ApiKey.PRODUCE
+
+_NONE = int(ErrorCode.NONE)
+_TIMED_OUT = int(ErrorCode.REQUEST_TIMED_OUT)
+
+Result = tuple[int, int, int, int, int, Any, str | None]
+"""partition, error code, base offset, log append time, log start offset, record errors, error message"""
+
+
+class ParkedProduce(Deferred):
+    """An acks=all answer on its way: released by the partitions, or by ``request.timeout.ms``."""
+
+    __slots__ = ("_manager", "_places", "_request", "_topics", "_waiting", "deadline", "partitions")
+
+    def __init__(self, request: Request, topics: list, manager: PartitionManager, deadline: float) -> None:
+        super().__init__()
+        self._request = (request.api_version, request.correlation_id)
+        self._manager = manager
+        self._topics = topics
+        self._places: list[tuple[list, int] | None] = []
+        self._waiting = 0
+        self.partitions: list[Partition] = []
+        self.deadline = deadline
+
+    def park(self, partition: Partition, last_offset: int, results: list, index: int) -> None:
+        """Wait for ``last_offset`` of a partition whose (so far successful) result is ``results[index]``."""
+        if partition.park(last_offset, self, len(self._places)):
+            self._places.append((results, index))
+            self.partitions.append(partition)
+            self._waiting += 1
+
+    def on_committed(self, slot: int) -> None:
+        if self._places[slot] is not None:
+            self._places[slot] = None
+            self._waiting -= 1
+            if not self._waiting:
+                self.finish()
+
+    def on_commit_failed(self, slot: int, code: ErrorCode) -> None:
+        self._spoil(slot, int(code))
+        self.on_committed(slot)
+
+    def on_deadline(self) -> None:
+        """Whatever is not committed by now has timed out; it may still become committed later."""
+        for slot, place in enumerate(self._places):
+            if place is not None:
+                self._spoil(slot, _TIMED_OUT)
+                self._places[slot] = None
+        self._waiting = 0
+        self.finish()
+
+    @property
+    def waiting(self) -> bool:
+        return self._waiting > 0
+
+    def abandon(self) -> None:
+        """The connection is gone; the records stay and become committed without anybody to tell."""
+        super().abandon()
+        self._manager.unwatch(self)
+
+    def _spoil(self, slot: int, code: int) -> None:
+        place = self._places[slot]
+        if place is not None:
+            results, index = place
+            results[index] = _failure(results[index][0], code, None)
+
+    def finish(self) -> None:
+        if self.done:
+            return
+        self._manager.unwatch(self)
+        version, correlation_id = self._request
+        self.resolve(encode_produce_response(version, correlation_id, self._topics, 0))
+
+
+def handle_raw(request: Request, services: Services) -> Reply:
+    produce = decode_produce(request.api_version, request.body)
+    acks = produce.acks
+    refusal = _refusal(produce, services)
+    now_ms = services.clock.wall_ms()
+    manager = services.partitions
+    client = request.connection.listener == "client"
+    topics: list = []
+    appended: list[tuple[Partition, int, list, int]] = []
+    failed = False
+    for name, topic_id, entries in produce.topics:
+        results: list[Result] = []
+        topics.append((name, topic_id, results))
+        for index, records in entries:
+            try:
+                if refusal is not None:
+                    raise refusal
+                partition = manager.get(name, index) if topic_id is None else manager.get_by_id(topic_id, index)
+                append = _append(partition, records, acks, now_ms, client)
+            except KafkaError as error:
+                failed = True
+                results.append(_failure(index, int(error.code), error))
+                continue
+            if acks == -1:
+                appended.append((partition, append.last_offset, results, len(results)))
+            results.append(
+                (index, _NONE, append.base_offset, append.log_append_time_ms, partition.log.log_start_offset, (), None)
+            )
+    if acks == 0:
+        if failed:
+            raise CloseConnection("an acks=0 produce failed")
+        return None
+    if appended:
+        parked = ParkedProduce(request, topics, manager, services.clock.monotonic() + produce.timeout_ms / 1_000)
+        for place in appended:
+            parked.park(*place)
+        if parked.waiting:
+            manager.watch_deadline(parked)
+            return parked
+    return encode_produce_response(request.api_version, request.correlation_id, topics, 0)
+
+
+def _append(partition: Partition, records: memoryview | None, acks: int, now_ms: int, client: bool) -> LogAppend:
+    if records is None:
+        raise KafkaError(ErrorCode.INVALID_RECORD, "A partition of a produce request has no records.")
+    if client and partition.topic_partition[0] in INTERNAL_TOPICS:
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, "The broker alone writes its internal topics.")
+    return partition.append(records, acks=acks, now_ms=now_ms)
+
+
+def _refusal(produce: Any, services: Services) -> KafkaError | None:
+    """Why no partition of this request may be appended to."""
+    if produce.acks not in (-1, 0, 1):
+        return KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
+    if produce.transactional_id is not None:
+        return KafkaError(
+            ErrorCode.INVALID_TXN_STATE,
+            "This broker does not serve transactions yet; produce without transactional.id.",
+        )
+    reason = services.partitions.refuse_produce_reason()
+    if reason:
+        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, reason)
+    return None
+
+
+def _failure(partition: int, code: int, error: KafkaError | None) -> Result:
+    message = None if error is None else error.message
+    return partition, code, -1, -1, -1, getattr(error, "record_errors", ()), message

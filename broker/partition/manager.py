@@ -1,0 +1,396 @@
+"""All partitions of one broker: finds them for handlers, follows the cluster image, keeps the clockwork running.
+
+Owns the ``Partition`` objects, the flush scheduler of the log directory, the disk guard, the parked produce answers'
+deadlines and the periodic work on logs (rolling, checkpoints, purging what was deleted). Everything runs on the event
+loop; only fdatasync runs elsewhere.
+
+Invariants
+    a partition is known here iff this broker is one of its replicas in the applied image and its log is usable
+    an offline log answers KAFKA_STORAGE_ERROR, never UNKNOWN_TOPIC_OR_PARTITION: the data exists
+    nothing is removed from disk because metadata is missing; only a topic's deletion deletes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from broker.clock import Clock
+from broker.config.topic import TopicConfig
+from broker.errors import ErrorCode, KafkaError
+from broker.partition.disk_guard import DiskGuard
+from broker.partition.driver import Partition
+from broker.partition.flush import FlushScheduler
+from broker.partition.state import PartitionState, ProposeIsr
+from broker.types import BrokerId, TopicId, TopicPartition
+
+if TYPE_CHECKING:
+    from broker.cluster.image import ClusterImage, ImageDelta, PartitionImage, TopicImage
+    from broker.config.broker import BrokerConfig
+    from broker.storage.log import Log
+    from broker.storage.log_dir import LogDir
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+ROLL_CHECK_TICKS = 20
+PURGE_TICKS = 4
+
+
+class ParkedAnswer(Protocol):
+    """An acks=all produce answer with its deadline."""
+
+    done: bool
+    deadline: float
+    partitions: list[Partition]
+
+    def on_deadline(self) -> None: ...
+
+
+class LongPoll(Protocol):
+    def look_again(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerStatistics:
+    partitions: int
+    offline: int
+    parked_produce: int
+    fsync_rounds_total: int
+    produce_refused_reason: str
+    offline_log_dir_reason: str
+    disk_free_bytes: int
+    disk_total_bytes: int
+
+
+class LeadershipListener(Protocol):
+    """Coordinators: told when this broker starts or stops leading a partition of their topic."""
+
+    def on_became_leader(self, partition: Partition) -> None: ...
+
+    def on_resigned(self, topic_partition: TopicPartition) -> None: ...
+
+
+class PartitionManager:
+    def __init__(
+        self,
+        *,
+        node_id: BrokerId,
+        log_dir: LogDir,
+        config: BrokerConfig,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        disk_guard: DiskGuard,
+    ) -> None:
+        self.node_id = node_id
+        self.log_dir = log_dir
+        self.disk_guard = disk_guard
+        self._config = config
+        self._clock = clock
+        self._loop = loop
+        self._flush = FlushScheduler(loop, on_failed=self._on_flush_failed)
+        self._waits_for_flush = config.ack_durability == "flush"
+        self._image: ClusterImage | None = None
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._by_id: dict[tuple[TopicId, int], Partition] = {}
+        self._listeners: dict[str, LeadershipListener] = {}
+        self._parked: dict[ParkedAnswer, None] = {}
+        self._awake: list[LongPoll] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._next_checkpoint = clock.monotonic() + config.log_flush_offset_checkpoint_interval_ms / 1_000
+        self._next_interval_flush = 0.0
+
+    # Finding ----------------------------------------------------------------------------------------
+
+    def get(self, topic: str, partition: int) -> Partition:
+        """The partition, if this broker leads it. Raises ``KafkaError`` with what a client should be told."""
+        found = self._partitions.get((topic, partition))
+        if found is None or not found.state.is_leader or self._flush.failed_reason:
+            raise self._why_not(topic, partition)
+        return found
+
+    def get_by_id(self, topic_id: TopicId, partition: int) -> Partition:
+        found = self._by_id.get((topic_id, partition))
+        if found is None or not found.state.is_leader or self._flush.failed_reason:
+            topic = self._image.topics_by_id.get(topic_id) if self._image is not None else None
+            if topic is None:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
+            raise self._why_not(topic.name, partition)
+        return found
+
+    def find(self, topic: str, partition: int) -> Partition | None:
+        """The partition in whatever role, or ``None``: for statistics and maintenance."""
+        return self._partitions.get((topic, partition))
+
+    def partitions(self) -> Iterable[Partition]:
+        return self._partitions.values()
+
+    def _why_not(self, topic: str, partition: int) -> KafkaError:
+        image = self._image.topics_by_name.get(topic) if self._image is not None else None
+        if image is None or not 0 <= partition < len(image.partitions):
+            return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        reason = self.offline_reason(topic, partition)
+        if reason:
+            return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, reason)
+        return KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+    def offline_reason(self, topic: str, partition: int) -> str:
+        """Why a replica of this broker is not usable; empty when it is, or when there is none."""
+        return (
+            self.log_dir.offline.get(TopicPartition(topic, partition))
+            or self._flush.failed_reason
+            or self.log_dir.failed_reason
+            or ""
+        )
+
+    # Following the cluster image ---------------------------------------------------------------------
+
+    def listen(self, topic: str, listener: LeadershipListener) -> None:
+        """Tell ``listener`` about the partitions of ``topic``, beginning with those led already."""
+        self._listeners[topic] = listener
+        for partition in tuple(self._partitions.values()):
+            if partition.topic_partition.topic == topic and partition.state.is_leader:
+                listener.on_became_leader(partition)
+
+    def apply(self, delta: ImageDelta) -> None:
+        """Make the partitions of this broker what the new image says."""
+        old, self._image = delta.old, delta.new
+        for name, topic in old.topics_by_name.items():
+            successor = delta.new.topics_by_name.get(name)
+            if successor is topic:
+                continue
+            if successor is None or successor.topic_id != topic.topic_id:
+                for index in range(len(topic.partitions)):
+                    self._delete(TopicPartition(name, index))
+        for name, topic in delta.new.topics_by_name.items():
+            if old.topics_by_name.get(name) is not topic or delta.new.broker_configs is not old.broker_configs:
+                self._apply_topic(topic)
+
+    def _apply_topic(self, topic: TopicImage) -> None:
+        config = TopicConfig.resolve(topic.configs, self._config)
+        for index, image in enumerate(topic.partitions):
+            if self.node_id in image.replicas:
+                self._apply_partition(TopicPartition(topic.name, index), topic.topic_id, config, image)
+            elif (topic.name, index) in self._partitions:
+                self._delete(TopicPartition(topic.name, index))
+
+    def _apply_partition(
+        self, topic_partition: TopicPartition, topic_id: TopicId, config: TopicConfig, image: PartitionImage
+    ) -> None:
+        partition = self._partitions.get(topic_partition)
+        if partition is None:
+            log = self._open_log(topic_partition, topic_id, config)
+            if log is None:
+                return
+            partition = self._add(topic_partition, topic_id, log, config)
+        partition.log.config = config
+        partition.perform(partition.state.set_min_insync_replicas(config.min_insync_replicas))
+        self._apply_role(partition, image)
+
+    def _apply_role(self, partition: Partition, image: PartitionImage) -> None:
+        state = partition.state
+        if image.leader_epoch == state.leader_epoch and image.leader == state.leader:
+            partition.perform(state.on_isr_decided(frozenset(image.isr), image.partition_epoch))
+            return
+        was_leader = state.is_leader
+        if image.leader == self.node_id:
+            effects = state.become_leader(
+                leader_epoch=image.leader_epoch,
+                partition_epoch=image.partition_epoch,
+                replicas=tuple(image.replicas),
+                isr=frozenset(image.isr),
+                log_end_offset=partition.log.log_end_offset,
+                high_watermark=max(state.high_watermark, partition.log.log_start_offset),
+                now_ms=self._clock.wall_ms(),
+            )
+            partition.perform(effects)
+            partition.wake_fetch_waiters()
+            self._tell_leader(partition)
+            return
+        state.become_follower(
+            leader=image.leader,
+            leader_epoch=image.leader_epoch,
+            partition_epoch=image.partition_epoch,
+            replicas=tuple(image.replicas),
+            isr=frozenset(image.isr),
+        )
+        if was_leader:
+            partition.fail_waiters(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+            self._tell_resigned(partition.topic_partition)
+
+    def _open_log(self, topic_partition: TopicPartition, topic_id: TopicId, config: TopicConfig) -> Log | None:
+        """The log of a replica placed here; ``None`` while it is offline."""
+        if topic_partition in self.log_dir.offline:
+            logger.error("partition %s is offline: %s", topic_partition, self.log_dir.offline[topic_partition])
+            return None
+        log = self.log_dir.logs.get(topic_partition)
+        if log is not None:
+            return log
+        try:
+            return self.log_dir.create_log(topic_partition, topic_id, config)
+        except (OSError, KafkaError) as error:
+            logger.error("partition %s cannot be created: %s", topic_partition, error)
+            self.log_dir.offline[topic_partition] = f"cannot be created: {error}"
+            return None
+
+    def _add(self, topic_partition: TopicPartition, topic_id: TopicId, log: Log, config: TopicConfig) -> Partition:
+        state = PartitionState(self.node_id, min_insync_replicas=config.min_insync_replicas)
+        partition = Partition(
+            topic_partition,
+            topic_id,
+            log,
+            state,
+            flush=self._flush,
+            waits_for_flush=self._waits_for_flush,
+            on_propose_isr=self._on_propose_isr,
+        )
+        self._partitions[topic_partition] = partition
+        self._by_id[topic_id, topic_partition.partition] = partition
+        return partition
+
+    def _delete(self, topic_partition: TopicPartition) -> None:
+        partition = self._partitions.pop(topic_partition, None)
+        if partition is not None:
+            self._by_id.pop((partition.topic_id, topic_partition.partition), None)
+            partition.state.is_leader = False
+            self._flush.forget(partition)
+            partition.fail_waiters(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            self._tell_resigned(topic_partition)
+        try:
+            self.log_dir.delete_log(topic_partition)
+        except OSError as error:
+            logger.error("the log of deleted partition %s stays on disk: %s", topic_partition, error)
+
+    def _tell_leader(self, partition: Partition) -> None:
+        listener = self._listeners.get(partition.topic_partition.topic)
+        if listener is not None:
+            listener.on_became_leader(partition)
+
+    def _tell_resigned(self, topic_partition: TopicPartition) -> None:
+        listener = self._listeners.get(topic_partition.topic)
+        if listener is not None:
+            listener.on_resigned(topic_partition)
+
+    def _on_propose_isr(self, partition: Partition, proposal: ProposeIsr) -> None:
+        """Followers do not exist before the cluster does, so nothing can ask for another in-sync set yet."""
+        raise AssertionError(f"{partition.topic_partition}: {proposal} on a broker without followers")
+
+    # Waiting ----------------------------------------------------------------------------------------
+
+    def watch_deadline(self, parked: ParkedAnswer) -> None:
+        """Give up on an acks=all answer at its deadline. Looked at every ``TICK_SECONDS``, not to the millisecond."""
+        self._parked[parked] = None
+
+    def unwatch(self, parked: ParkedAnswer) -> None:
+        self._parked.pop(parked, None)
+
+    def wake_later(self, poll: LongPoll) -> None:
+        """A long poll has data: look at it once this input is used up, together with others."""
+        if not self._awake:
+            self._loop.call_soon(self.wake_long_polls)
+        self._awake.append(poll)
+
+    def wake_long_polls(self) -> None:
+        while self._awake:
+            awake, self._awake = self._awake, []
+            for poll in awake:
+                poll.look_again()
+
+    def release_long_polls(self) -> None:
+        """Answer every long poll with what there is: the broker stops."""
+        for partition in self._partitions.values():
+            partition.wake_fetch_waiters()
+        self.wake_long_polls()
+
+    # Guarding ---------------------------------------------------------------------------------------
+
+    def refuse_produce_reason(self) -> str:
+        """Why nothing may be appended right now; empty when it may."""
+        return self._flush.failed_reason or self.disk_guard.refusal(self._clock.monotonic())
+
+    def _on_flush_failed(self, reason: str) -> None:
+        """A failed fsync is final: what waited is unknown, what comes is refused, until a restart reads the disk."""
+        self.log_dir.failed_reason = reason
+        for partition in tuple(self._partitions.values()):
+            partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
+
+    # Time -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._on_tick)
+        self._ticks += 1
+        now = self._clock.monotonic()
+        if self._parked:
+            self._expire(now)
+        if self._config.ack_durability == "interval" and now >= self._next_interval_flush:
+            self._next_interval_flush = now + self._config.ack_flush_interval_ms / 1_000
+            for partition in self._partitions.values():
+                partition.request_flush()
+        if self._ticks % PURGE_TICKS == 0:
+            self.log_dir.purge_due(self._clock.wall_ms())
+        if self._ticks % ROLL_CHECK_TICKS == 0:
+            self._roll()
+        if now >= self._next_checkpoint:
+            self._next_checkpoint = now + self._config.log_flush_offset_checkpoint_interval_ms / 1_000
+            self.checkpoint()
+
+    def _expire(self, now: float) -> None:
+        due = [parked for parked in self._parked if parked.done or parked.deadline <= now]
+        stuck: dict[Partition, None] = {}
+        for parked in due:
+            del self._parked[parked]
+            if not parked.done:
+                stuck.update(dict.fromkeys(parked.partitions))
+                parked.on_deadline()
+        for partition in stuck:
+            partition.drop_finished_waiters()
+
+    def _roll(self) -> None:
+        now_ms = self._clock.wall_ms()
+        for partition in self._partitions.values():
+            if partition.state.is_leader:
+                partition.log.roll_if_due(now_ms)
+
+    def checkpoint(self) -> None:
+        try:
+            self.log_dir.checkpoint()
+        except OSError as error:
+            logger.error("checkpoints of %s could not be written: %s", self.log_dir, error)
+
+    def checkpoint_log_starts(self) -> None:
+        """Have moved log starts on disk now: a restart must not bring deleted records back."""
+        self.checkpoint()
+
+    async def stop(self) -> None:
+        """Flush everything, then leave the clean-shutdown marker."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for partition in self._partitions.values():
+            partition.request_flush()
+        await self._flush.wait_idle()
+        self._flush.close()
+        self.log_dir.close(clean=not self._flush.failed_reason)
+
+    def statistics(self) -> ManagerStatistics:
+        return ManagerStatistics(
+            partitions=len(self._partitions),
+            offline=len(self.log_dir.offline),
+            parked_produce=len(self._parked),
+            fsync_rounds_total=self._flush.statistics().rounds_total,
+            produce_refused_reason=self.refuse_produce_reason(),
+            offline_log_dir_reason=self._flush.failed_reason or self.log_dir.failed_reason or "",
+            disk_free_bytes=self.disk_guard.free_bytes,
+            disk_total_bytes=self.disk_guard.total_bytes,
+        )
+
+    @property
+    def offline(self) -> Mapping[TopicPartition, str]:
+        return self.log_dir.offline
