@@ -1,0 +1,316 @@
+"""``Client``: the same calls for code without an event loop — Django's sync views, Celery tasks, scripts.
+
+Thread-safe: all threads of a process share one client, whose loop runs in a thread of its own. After a fork
+the child's first call starts afresh (sockets of the parent are never used by the child). Lost connections are
+opened again by the next call. Every call ends within its deadline with a result, a ``KafkaError`` (the broker
+said no) or a ``ClientConnectionError`` (there was no usable answer).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from broker import limits
+from broker.client.addresses import parse_bootstrap
+from broker.client.asynchronous import AsyncClient
+from broker.client.connection import CONNECT_TIMEOUT_SECONDS
+from broker.client.errors import ClientConnectionError, ClientTimeoutError
+from broker.client.internal import RETENTION_TIMEOUT_SECONDS
+from broker.client.loop_thread import LoopThread
+from broker.client.producer import Headers
+from broker.client.results import (
+    ClusterDescription,
+    ClusterMetadata,
+    CommittedOffset,
+    ConfigEntry,
+    CreatedTopic,
+    DeletedRecords,
+    FetchedRecords,
+    GroupDescription,
+    GroupListing,
+    ListedOffset,
+    ProducedRecord,
+    ProducerDescription,
+    Record,
+)
+from broker.client.router import REQUEST_TIMEOUT_SECONDS
+from broker.errors import KafkaError
+from broker.protocol import private
+from broker.telemetry.sample import TelemetryResponse
+
+__all__ = ["Client", "ClientConnectionError", "ClientTimeoutError", "KafkaError"]
+
+CALL_ATTEMPTS_TIME_FACTOR = 3
+"""A call may look up leaders and try again: all of it gets this many request timeouts."""
+
+Result = TypeVar("Result")
+Work = Callable[[AsyncClient], Coroutine[Any, Any, Result]]
+
+
+class Client:
+    """``bootstrap``: client listeners, or internal ones together with ``secret``."""
+
+    def __init__(
+        self,
+        bootstrap: str | Iterable[str],
+        secret: bytes | None = None,
+        *,
+        client_id: str = "ottla",
+        request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+    ) -> None:
+        self._bootstrap = [str(address) for address in parse_bootstrap(bootstrap)]
+        self._secret = secret
+        self._client_id = client_id
+        self._request_timeout_seconds = request_timeout_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._starting = threading.Lock()
+        self._started: tuple[LoopThread, AsyncClient] | None = None
+        _clients.add(self)
+
+    # Cluster ---------------------------------------------------------------------------------------
+
+    def describe_cluster(self) -> ClusterDescription:
+        return self._run(lambda client: client.describe_cluster())
+
+    def metadata(self, topics: Iterable[str] | None = None) -> ClusterMetadata:
+        """Brokers and topics; None means all topics. Never creates one."""
+        return self._run(lambda client: client.metadata(topics))
+
+    # Topics ----------------------------------------------------------------------------------------
+
+    def create_topic(
+        self,
+        name: str,
+        partitions: int = -1,
+        replication_factor: int = -1,
+        configs: Mapping[str, str] | None = None,
+        validate_only: bool = False,
+    ) -> CreatedTopic:
+        return self._run(
+            lambda client: client.topics.create(
+                name, partitions, replication_factor, configs, validate_only=validate_only
+            )
+        )
+
+    def delete_topic(self, name: str) -> None:
+        self._run(lambda client: client.topics.delete(name))
+
+    def create_partitions(self, name: str, total: int, validate_only: bool = False) -> None:
+        self._run(lambda client: client.topics.create_partitions(name, total, validate_only=validate_only))
+
+    def list_offsets(
+        self, topic: str, positions: Mapping[int, int], *, read_committed: bool = False
+    ) -> dict[int, ListedOffset]:
+        """Per partition: -2 earliest, -1 latest, -3 of the largest timestamp, else a time in ms."""
+        return self._run(lambda client: client.topics.list_offsets(topic, positions, read_committed=read_committed))
+
+    def delete_records(self, topic: str, offsets: Mapping[int, int]) -> dict[int, DeletedRecords]:
+        return self._run(lambda client: client.topics.delete_records(topic, offsets))
+
+    def describe_producers(self, topic: str) -> list[ProducerDescription]:
+        return self._run(lambda client: client.topics.describe_producers(topic))
+
+    # Configs ---------------------------------------------------------------------------------------
+
+    def describe_topic_configs(self, name: str) -> list[ConfigEntry]:
+        return self._run(lambda client: client.configs.describe_topic(name))
+
+    def describe_broker_configs(self, broker_id: int) -> list[ConfigEntry]:
+        return self._run(lambda client: client.configs.describe_broker(broker_id))
+
+    def alter_topic_configs(self, name: str, changes: Mapping[str, str | None], validate_only: bool = False) -> None:
+        """Set each config; None removes the topic's own value."""
+        self._run(lambda client: client.configs.alter_topic(name, changes, validate_only=validate_only))
+
+    def alter_broker_configs(
+        self, broker_id: int, changes: Mapping[str, str | None], validate_only: bool = False
+    ) -> None:
+        self._run(lambda client: client.configs.alter_broker(broker_id, changes, validate_only=validate_only))
+
+    # Records ---------------------------------------------------------------------------------------
+
+    def fetch(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        max_bytes: int = limits.MIB,
+        max_wait_ms: int = 500,
+        *,
+        read_committed: bool = False,
+        records_max: int | None = None,
+    ) -> FetchedRecords:
+        """Records and where to continue; see ``client/reader.py``."""
+        return self._run(
+            lambda client: client.reader.fetch(
+                topic,
+                partition,
+                offset,
+                max_bytes,
+                max_wait_ms,
+                read_committed=read_committed,
+                records_max=records_max,
+            ),
+            extra_seconds=max_wait_ms / 1000,
+        )
+
+    def fetch_records(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        max_bytes: int = limits.MIB,
+        max_wait_ms: int = 500,
+    ) -> list[Record]:
+        return list(self.fetch(topic, partition, offset, max_bytes, max_wait_ms).records)
+
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+        *,
+        timestamp_ms: int | None = None,
+        compression: str = "none",
+        acks: int = -1,
+    ) -> ProducedRecord:
+        """One record; ``(partition, offset)`` once acknowledged."""
+        return self._run(
+            lambda client: client.producer.produce(
+                topic,
+                key,
+                value,
+                headers,
+                partition=partition,
+                timestamp_ms=timestamp_ms,
+                compression=compression,
+                acks=acks,
+            )
+        )
+
+    def produce_batch(
+        self,
+        topic: str,
+        partition: int,
+        records: Iterable[Any],
+        *,
+        compression: str = "none",
+        acks: int = -1,
+    ) -> int:
+        """Several records (``client.producer.new_record``) as one batch; the first one's offset."""
+        return self._run(
+            lambda client: client.producer.produce_batch(topic, partition, records, compression=compression, acks=acks)
+        )
+
+    # Groups ----------------------------------------------------------------------------------------
+
+    def list_groups(self) -> list[GroupListing]:
+        return self._run(lambda client: client.groups.list())
+
+    def describe_group(self, group_id: str) -> GroupDescription:
+        return self._run(lambda client: client.groups.describe_one(group_id))
+
+    def describe_groups(self, group_ids: Iterable[str]) -> dict[str, GroupDescription]:
+        return self._run(lambda client: client.groups.describe(group_ids))
+
+    def group_offsets(self, group_id: str) -> list[CommittedOffset]:
+        return self._run(lambda client: client.groups.offsets(group_id))
+
+    def delete_group(self, group_id: str) -> None:
+        self._run(lambda client: client.groups.delete(group_id))
+
+    # Private APIs ----------------------------------------------------------------------------------
+
+    def telemetry(
+        self, incarnation: str = "", seq: int = -1, wait_ms: int = 1_000, *, broker_id: int | None = None
+    ) -> TelemetryResponse:
+        return self._run(
+            lambda client: client.internal.telemetry(incarnation, seq, wait_ms, broker_id=broker_id),
+            extra_seconds=wait_ms / 1000,
+        )
+
+    def segment_inventory(
+        self, topics: Iterable[str] = (), *, broker_id: int | None = None
+    ) -> private.SegmentInventoryResponse:
+        return self._run(
+            lambda client: client.internal.segment_inventory(topics, broker_id=broker_id),
+            extra_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+
+    def apply_retention(
+        self, actions: Sequence[private.RetentionAction], *, broker_id: int | None = None
+    ) -> list[private.RetentionOutcome]:
+        return self._run(
+            lambda client: client.internal.apply_retention(actions, broker_id=broker_id),
+            extra_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+
+    # Life ------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close connections and end the thread. A later call starts again."""
+        with self._starting:
+            started, self._started = self._started, None
+        if started is None:
+            return
+        thread, client = started
+        try:
+            thread.run(client.close(), self._request_timeout_seconds)
+        finally:
+            thread.stop()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, work: Work[Result], *, extra_seconds: float = 0.0) -> Result:
+        thread, client = self._started or self._start()
+        seconds = self._request_timeout_seconds * CALL_ATTEMPTS_TIME_FACTOR + extra_seconds
+        try:
+            return thread.run(work(client), seconds)
+        except TimeoutError:
+            raise ClientTimeoutError(f"no result within {seconds:g} s", maybe_sent=True) from None
+
+    def _start(self) -> tuple[LoopThread, AsyncClient]:
+        with self._starting:
+            if self._started is None:
+                client = AsyncClient(
+                    self._bootstrap,
+                    self._secret,
+                    client_id=self._client_id,
+                    request_timeout_seconds=self._request_timeout_seconds,
+                    connect_timeout_seconds=self._connect_timeout_seconds,
+                )
+                self._started = (LoopThread(f"kafka client {self._bootstrap[0]}"), client)
+            return self._started
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+_inherited: list[object] = []
+"""Loops of the parent process. Freeing one would unregister sockets in the selector both processes share."""
+
+
+def _start_afresh_in_child() -> None:
+    for client in list(_clients):
+        if client._started is not None:
+            _inherited.append(client._started)
+        client._started = None
+        client._starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_start_afresh_in_child)

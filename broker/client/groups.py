@@ -1,0 +1,154 @@
+"""Admin calls about consumer groups. Each is routed to the group's coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from broker.client.assignment import CONSUMER_PROTOCOL, read_assignment
+from broker.client.errors import error_code, raise_for_code
+from broker.client.results import CommittedOffset, GroupDescription, GroupListing, GroupMember
+from broker.client.router import Router
+from broker.errors import ErrorCode, KafkaError
+from broker.protocol import messages as m
+from broker.protocol.api import ApiKey
+
+
+class GroupsClient:
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def list(self) -> list[GroupListing]:
+        """Every group of every broker, by id. A broker that is still loading its groups fails the call."""
+
+        async def attempt() -> list[GroupListing]:
+            broker_ids = await self._router.broker_ids()
+            request = m.ListGroupsRequest(states_filter=[], types_filter=[])
+            answers = await asyncio.gather(
+                *(
+                    self._router.call_broker(broker_id, ApiKey.LIST_GROUPS, request, repeatable=True)
+                    for broker_id in broker_ids
+                )
+            )
+            found: dict[str, GroupListing] = {}
+            for answer in answers:
+                raise_for_code(answer.error_code)
+                for group in answer.groups:
+                    found[group.group_id] = GroupListing(
+                        group_id=group.group_id,
+                        protocol_type=group.protocol_type,
+                        state=group.group_state or "",
+                        type=group.group_type or "",
+                    )
+            return [found[group_id] for group_id in sorted(found)]
+
+        return await self._router.until_routed(attempt)
+
+    async def describe(self, group_ids: Iterable[str]) -> dict[str, GroupDescription]:
+        """Descriptions by id; a group that cannot be described carries its error."""
+        return {group_id: await self._describe(group_id) for group_id in dict.fromkeys(group_ids)}
+
+    async def describe_one(self, group_id: str) -> GroupDescription:
+        description = await self._describe(group_id)
+        raise_for_code(description.error, description.error_message)
+        return description
+
+    async def _describe(self, group_id: str) -> GroupDescription:
+        request = m.DescribeGroupsRequest(groups=[group_id], include_authorized_operations=False)
+
+        async def attempt() -> GroupDescription:
+            coordinator = await self._router.coordinator_id(group_id)
+            response = await self._router.call_broker(coordinator, ApiKey.DESCRIBE_GROUPS, request, repeatable=True)
+            group = _only(response.groups, group_id)
+            if error_code(group.error_code).retriable:
+                raise_for_code(group.error_code)
+            return _read_group(group, coordinator)
+
+        return await self._router.until_routed(attempt)
+
+    async def offsets(self, group_id: str) -> list[CommittedOffset]:
+        """Everything the group has committed, by topic and partition."""
+
+        async def attempt() -> list[CommittedOffset]:
+            coordinator = await self._router.coordinator_id(group_id)
+            response = await self._router.call_broker(
+                coordinator, ApiKey.OFFSET_FETCH, _offset_fetch_request(group_id), repeatable=True
+            )
+            return _read_offsets(response, group_id)
+
+        return await self._router.until_routed(attempt)
+
+    async def delete(self, group_id: str) -> None:
+        request = m.DeleteGroupsRequest(groups_names=[group_id])
+
+        async def attempt() -> None:
+            coordinator = await self._router.coordinator_id(group_id)
+            response = await self._router.call_broker(coordinator, ApiKey.DELETE_GROUPS, request, repeatable=False)
+            raise_for_code(_only(response.results, group_id).error_code)
+
+        await self._router.until_routed(attempt)
+
+
+def _only(results: list[Any], group_id: str) -> Any:
+    result = next((result for result in results if result.group_id == group_id), None)
+    if result is None:
+        raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the broker's answer does not mention {group_id!r}")
+    return result
+
+
+def _read_group(group: Any, coordinator: int) -> GroupDescription:
+    is_consumer = group.protocol_type == CONSUMER_PROTOCOL
+    return GroupDescription(
+        group_id=group.group_id,
+        state=group.group_state,
+        protocol_type=group.protocol_type,
+        protocol=group.protocol_data,
+        coordinator=coordinator,
+        members=tuple(
+            GroupMember(
+                member_id=member.member_id,
+                instance_id=member.group_instance_id,
+                client_id=member.client_id,
+                host=member.client_host,
+                assignment=read_assignment(member.member_assignment) if is_consumer else (),
+            )
+            for member in group.members
+        ),
+        error=error_code(group.error_code),
+        error_message=group.error_message or error_code(group.error_code).message,
+    )
+
+
+def _offset_fetch_request(group_id: str) -> Any:
+    """One message for all versions: up to 7 the group stands at the top, from 8 in a list. Null topics = all."""
+    return m.OffsetFetchRequest(
+        group_id=group_id,
+        topics=None,
+        groups=[m.OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group_id, topics=None)],
+        require_stable=False,
+    )
+
+
+def _read_offsets(response: Any, group_id: str) -> list[CommittedOffset]:
+    raise_for_code(response.error_code or 0)
+    topics = response.topics or []
+    if response.groups:
+        group = _only(response.groups, group_id)
+        raise_for_code(group.error_code)
+        topics = group.topics
+    found = []
+    for topic in topics:
+        for partition in topic.partitions:
+            raise_for_code(partition.error_code)
+            if partition.committed_offset >= 0:
+                found.append(
+                    CommittedOffset(
+                        topic=topic.name,
+                        partition=partition.partition_index,
+                        offset=partition.committed_offset,
+                        leader_epoch=partition.committed_leader_epoch,
+                        metadata=partition.metadata or "",
+                    )
+                )
+    return sorted(found, key=lambda offset: (offset.topic, offset.partition))

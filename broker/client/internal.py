@@ -1,0 +1,68 @@
+"""The private APIs of one broker: telemetry and retention. Needs the cluster secret and an internal listener."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from broker.client.errors import raise_for_code
+from broker.client.router import Router
+from broker.protocol import private
+from broker.protocol.api import ApiKey
+from broker.telemetry.sample import TelemetryResponse
+
+POLL_GRACE_SECONDS = 5.0
+"""Beyond the wait the broker was asked for, before the answer counts as lost."""
+RETENTION_TIMEOUT_SECONDS = 30.0
+"""Deleting renames files; a busy disk may take its time."""
+
+
+class InternalClient:
+    """``broker_id`` None means the broker behind the first bootstrap address."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def telemetry(
+        self, incarnation: str = "", seq: int = -1, wait_ms: int = 1_000, *, broker_id: int | None = None
+    ) -> TelemetryResponse:
+        """Samples after ``seq``, waiting for the next one; a full one when ``seq`` is unknown to the broker."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.TELEMETRY,
+            private.TelemetryRequest(incarnation=incarnation, seq=seq, max_wait_ms=wait_ms),
+            TelemetryResponse,
+            repeatable=True,
+            timeout_seconds=wait_ms / 1000 + POLL_GRACE_SECONDS,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response
+
+    async def segment_inventory(
+        self, topics: Iterable[str] = (), *, broker_id: int | None = None
+    ) -> private.SegmentInventoryResponse:
+        """The segments of every partition the broker leads, or of ``topics`` only."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.SEGMENT_INVENTORY,
+            private.SegmentInventoryRequest(topics=list(topics)),
+            private.SegmentInventoryResponse,
+            repeatable=True,
+            timeout_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response
+
+    async def apply_retention(
+        self, actions: Sequence[private.RetentionAction], *, broker_id: int | None = None
+    ) -> list[private.RetentionOutcome]:
+        """Ask the broker to delete; it judges each action anew, so asking twice is harmless."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.APPLY_RETENTION,
+            private.ApplyRetentionRequest(actions=list(actions)),
+            private.ApplyRetentionResponse,
+            repeatable=True,
+            timeout_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response.outcomes

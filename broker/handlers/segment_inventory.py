@@ -1,0 +1,48 @@
+"""SegmentInventory (private, key 10002), version 0: the segments of the partitions this broker leads.
+
+What a retention plan is computed from. Only numbers that the log holds in memory are read; the loop is given
+back regularly, for a broker may hold many thousands of segments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from broker.handlers.context import Request, Services
+from broker.partition.driver import Partition
+from broker.protocol.api import ApiKey
+from broker.protocol.private import PartitionInventory, SegmentInventoryRequest, SegmentInventoryResponse
+
+API = ApiKey.SEGMENT_INVENTORY
+
+PARTITIONS_PER_TURN = 100
+
+
+async def handle_private(
+    request: Request, message: SegmentInventoryRequest, services: Services
+) -> SegmentInventoryResponse:
+    wanted = set(message.topics)
+    sampled_at_ms = services.clock.wall_ms()
+    inventories: list[PartitionInventory] = []
+    for turn, partition in enumerate(list(services.partitions.partitions()), start=1):
+        if turn % PARTITIONS_PER_TURN == 0:
+            await asyncio.sleep(0)
+        if partition.state.is_leader and (not wanted or partition.topic_partition.topic in wanted):
+            inventories.append(inventory_of(partition))
+    return SegmentInventoryResponse(broker_id=services.node_id, sampled_at_ms=sampled_at_ms, partitions=inventories)
+
+
+def inventory_of(partition: Partition) -> PartitionInventory:
+    """A partition as retention sees it, now."""
+    log = partition.log
+    return PartitionInventory(
+        topic=partition.topic_partition.topic,
+        partition=partition.topic_partition.partition,
+        log_start_offset=log.log_start_offset,
+        high_watermark=partition.high_watermark,
+        log_end_offset=log.log_end_offset,
+        retention_ms=log.config.retention_ms,
+        retention_bytes=log.config.retention_bytes,
+        cleanup_policy=",".join(sorted(log.config.cleanup_policy)),
+        segments=log.segments(),
+    )

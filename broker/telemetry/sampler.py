@@ -1,0 +1,265 @@
+"""Once a second: what changed on this broker, numbered, for everybody who listens.
+
+Owns: the sequence of samples of one incarnation and the long poll that serves them. The tables beside this module
+find out what changed, so a tick costs what changed and not what exists. When nobody has polled for
+``LISTENER_GONE_SECONDS`` ticking stops; the next poll wakes it and gets a full sample.
+
+Samples are shared values: every listener is handed the same ones. Called on the broker's event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from broker import limits
+from broker.protocol.private import TelemetryRequest
+from broker.telemetry.facts import BrokerFacts, cpu_seconds, disk_bytes, rss_bytes
+from broker.telemetry.group_table import GroupTable
+from broker.telemetry.partition_table import PartitionTable
+from broker.telemetry.sample import BrokerSample, GroupSample, Sample, TelemetryResponse
+from broker.telemetry.topic_table import TopicTable
+from broker.types import NO_TIMESTAMP, TopicPartition
+
+if TYPE_CHECKING:
+    from broker.clock import Clock
+    from broker.cluster.image import ClusterImage
+    from broker.partition.driver import Partition
+
+logger = logging.getLogger(__name__)
+
+LISTENER_GONE_SECONDS = 10.0
+POLL_WAIT_MS_MAX = 30_000
+DISK_CHECK_TICKS = 5
+"""Free space is asked for every so many ticks: it is a system call on a file system that may be slow."""
+
+assert POLL_WAIT_MS_MAX >= limits.SAMPLE_INTERVAL_MS
+
+
+class ClusterSource(Protocol):
+    @property
+    def image(self) -> ClusterImage: ...
+
+
+class PartitionSource(Protocol):
+    def partitions(self) -> Iterable[Partition]:
+        """The partitions this broker holds."""
+
+    def offline(self) -> Mapping[TopicPartition, str]:
+        """Partitions it should hold but cannot, with the reason."""
+
+
+class GroupSource(Protocol):
+    def take_changes(self) -> tuple[list[GroupSample], list[str]]:
+        """Groups that changed since the last call (without record timestamps) and the ids of those gone."""
+
+
+class Sampler:
+    def __init__(
+        self,
+        *,
+        node_id: int,
+        incarnation: str,
+        clock: Clock,
+        cluster: ClusterSource,
+        partitions: PartitionSource,
+        groups: GroupSource,
+        facts: Callable[[], BrokerFacts],
+        log_dir: str,
+        ack_durability: str,
+        interval_ms: int = limits.SAMPLE_INTERVAL_MS,
+        listener_gone_seconds: float = LISTENER_GONE_SECONDS,
+    ) -> None:
+        self.incarnation = incarnation
+        self._node_id = node_id
+        self._clock = clock
+        self._cluster = cluster
+        self._partitions = partitions
+        self._groups = groups
+        self._facts = facts
+        self._log_dir = log_dir
+        self._ack_durability = ack_durability
+        self._interval_ms = interval_ms
+        self._listener_gone_seconds = listener_gone_seconds
+        self._started_at_ms = clock.wall_ms()
+        self._seq = 0
+        self._latest: Sample | None = None
+        self._history: deque[Sample] = deque(maxlen=limits.SAMPLE_HISTORY_MAX)
+        self._here: dict[TopicPartition, Partition] = {}
+        self._topic_table = TopicTable()
+        self._partition_table = PartitionTable()
+        self._group_table = GroupTable(_LogTimes(self._here))
+        self._disk = (-1, -1)
+        self._last_poll = float("-inf")
+        self._ticked: asyncio.Event = asyncio.Event()
+        self._listened: asyncio.Event = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="telemetry sampler")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        self._wake_pollers()
+
+    @property
+    def asleep(self) -> bool:
+        """True while nobody listens: no sample is being made."""
+        return not self._listened.is_set()
+
+    # Long poll -------------------------------------------------------------------------------------
+
+    async def poll(self, request: TelemetryRequest) -> TelemetryResponse:
+        """Samples after ``seq``: the deltas when all of them are still here, else one full sample."""
+        self._last_poll = self._clock.monotonic()
+        if self.asleep:
+            self._listened.set()
+            self.tick()
+            return TelemetryResponse(samples=[self.snapshot()])
+        if not self._continues(request):
+            return TelemetryResponse(samples=[self.snapshot()])
+        if request.seq == self._seq:
+            await self._wait_tick(min(max(request.max_wait_ms, 0), POLL_WAIT_MS_MAX))
+            if not self._continues(request):
+                return TelemetryResponse(samples=[self.snapshot()])
+        self._last_poll = self._clock.monotonic()
+        return TelemetryResponse(samples=[sample for sample in self._history if sample.seq > request.seq])
+
+    def snapshot(self) -> Sample:
+        """Everything, as of the latest tick."""
+        if self._latest is None:
+            self.tick()
+        latest = self._latest
+        assert latest is not None
+        return Sample(
+            broker_id=self._node_id,
+            incarnation=self.incarnation,
+            seq=latest.seq,
+            sampled_at_ms=latest.sampled_at_ms,
+            full=True,
+            broker=latest.broker,
+            cluster_id=latest.cluster_id,
+            controller_id=latest.controller_id,
+            topics=self._topic_table.samples(),
+            partitions=self._partition_table.samples(),
+            groups=self._group_table.samples(),
+        )
+
+    def _continues(self, request: TelemetryRequest) -> bool:
+        if request.incarnation != self.incarnation:
+            return False
+        oldest_base = self._history[0].seq - 1 if self._history else self._seq
+        return oldest_base <= request.seq <= self._seq
+
+    async def _wait_tick(self, wait_ms: int) -> None:
+        ticked = self._ticked
+        try:
+            async with asyncio.timeout(wait_ms / 1000):
+                await ticked.wait()
+        except TimeoutError:
+            return
+
+    def _wake_pollers(self) -> None:
+        ticked, self._ticked = self._ticked, asyncio.Event()
+        ticked.set()
+
+    # Ticks -----------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            await self._listened.wait()
+            await asyncio.sleep(self._interval_ms / 1000)
+            if self._clock.monotonic() - self._last_poll > self._listener_gone_seconds:
+                # What was sampled stays as the base of later deltas; nobody can ask for the old ones any more.
+                self._listened.clear()
+                self._history.clear()
+                continue
+            try:
+                self.tick()
+            except Exception:
+                # Telemetry must never end the broker; listeners see the age of the last sample grow.
+                logger.exception("sampling failed")
+
+    def tick(self) -> Sample:
+        """Take the next sample: the changes since the one before."""
+        image = self._cluster.image
+        here = list(self._partitions.partitions())
+        self._here.clear()
+        self._here.update((partition.topic_partition, partition) for partition in here)
+        topics = self._topic_table.update(image)
+        partitions = self._partition_table.update(here, self._partitions.offline(), image)
+        moved = [TopicPartition(entry.topic, entry.partition) for entry in partitions.changed]
+        groups = self._group_table.update(*self._groups.take_changes(), [*moved, *partitions.removed])
+        self._seq += 1
+        sample = Sample(
+            broker_id=self._node_id,
+            incarnation=self.incarnation,
+            seq=self._seq,
+            sampled_at_ms=self._clock.wall_ms(),
+            full=False,
+            broker=self._broker_sample(image),
+            cluster_id=image.cluster_id,
+            controller_id=image.controller_id,
+            topics=topics.changed,
+            partitions=partitions.changed,
+            groups=groups.changed,
+            removed_topics=topics.removed,
+            removed_partitions=[tuple(key) for key in partitions.removed],
+            removed_groups=groups.removed,
+        )
+        self._latest = sample
+        self._history.append(sample)
+        self._wake_pollers()
+        return sample
+
+    def _broker_sample(self, image: ClusterImage) -> BrokerSample:
+        if self._seq % DISK_CHECK_TICKS == 1:
+            self._disk = disk_bytes(self._log_dir)
+        facts = self._facts()
+        registered = image.brokers.get(self._node_id)
+        totals = self._partition_table
+        return BrokerSample(
+            id=self._node_id,
+            host=registered.host if registered else "",
+            port=registered.port if registered else -1,
+            rack=(registered.rack or "") if registered else "",
+            is_controller=image.controller_id == self._node_id,
+            started_at_ms=self._started_at_ms,
+            cpu_seconds=cpu_seconds(),
+            rss_bytes=rss_bytes(),
+            connections=facts.connections,
+            requests_total=facts.requests_total,
+            bytes_in_total=totals.bytes_in_total,
+            bytes_out_total=totals.bytes_out_total,
+            records_in_total=totals.records_in_total,
+            fsync_rounds_total=facts.fsync_rounds_total,
+            ack_durability=self._ack_durability,
+            disk_free_bytes=self._disk[0],
+            disk_total_bytes=self._disk[1],
+            log_dir=self._log_dir,
+            produce_refused_reason=facts.produce_refused_reason,
+            offline_log_dir_reason=facts.offline_log_dir_reason,
+        )
+
+
+class _LogTimes:
+    """Record timestamps from the logs of the partitions that are here in this tick."""
+
+    def __init__(self, here: Mapping[TopicPartition, Partition]) -> None:
+        self._here = here
+
+    def log_start(self, topic_partition: TopicPartition) -> int | None:
+        partition = self._here.get(topic_partition)
+        return None if partition is None else partition.log.log_start_offset
+
+    def timestamp_at(self, topic_partition: TopicPartition, offset: int) -> int:
+        partition = self._here[topic_partition]
+        if offset >= partition.high_watermark:
+            return NO_TIMESTAMP
+        return partition.log.timestamp_at(offset)
