@@ -1,0 +1,16 @@
+"""Fixtures for every test: a real broker process, started by the first test that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.broker_process import BrokerProcess
+
+
+@pytest.fixture(scope="session")
+def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+    """One broker for the whole session. A test that stops, kills or fills it takes a ``BrokerProcess`` of its own."""
+    with BrokerProcess(tmp_path_factory.mktemp("broker")) as process:
+        yield process

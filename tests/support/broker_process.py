@@ -1,0 +1,198 @@
+"""A real broker process for tests: free ports, a home of its own, started until ``ready``, stopped or killed.
+
+Owns the process and its ports, which stay the same over restarts, as clients expect of a broker. Used by every test
+that speaks to a broker over a socket; ``tests/conftest.py`` has a fixture with one for the whole session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+READY_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 10.0
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class BrokerProcess:
+    """``with BrokerProcess(tmp_path, OTTLA_ACK_DURABILITY="os") as broker: ... broker.bootstrap``."""
+
+    def __init__(self, home: Path, *, node_id: int = 1, **environment: str) -> None:
+        self.home = Path(home)
+        self.node_id = node_id
+        self.port, self.internal_port = free_ports()
+        self.ready_seconds = 0.0
+        self._environment = environment
+        self._process: subprocess.Popen[str] | None = None
+        self._output: list[str] = []
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> BrokerProcess:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Addresses --------------------------------------------------------------------------------------
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def data_directory(self) -> Path:
+        return self.home / f"broker-{self.node_id}"
+
+    @property
+    def cluster_secret(self) -> bytes:
+        return bytes.fromhex((self.home / "cluster_secret").read_text().strip())
+
+    # Life -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start and return when the broker has printed ``ready``."""
+        assert self._process is None or self._process.poll() is not None, "the broker is already running"
+        began = time.monotonic()
+        self._output = []
+        is_ready = threading.Event()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "broker", "--id", str(self.node_id), "--home", str(self.home)],
+            cwd=_REPOSITORY,
+            env=self._full_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read_output, args=(self._process, is_ready), daemon=True)
+        self._reader.start()
+        if not is_ready.wait(READY_SECONDS_MAX) or self._process.poll() is not None:
+            self.close()
+            raise AssertionError(f"the broker did not become ready:\n{self.output}")
+        self.ready_seconds = time.monotonic() - began
+
+    def stop(self) -> int:
+        """SIGTERM, wait, and return the exit status."""
+        process = self._running()
+        process.terminate()
+        return self._wait(process)
+
+    def kill(self) -> None:
+        """kill -9: nothing is flushed, no marker is left."""
+        process = self._running()
+        process.kill()
+        self._wait(process)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Whatever state it is in, leave no process behind."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS_MAX)
+        if process.poll() is None:
+            process.kill()
+        self._wait(process)
+
+    def pause(self) -> None:
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._running().send_signal(signal.SIGCONT)
+
+    # Observing --------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """Everything it printed since the last start, stdout and stderr."""
+        return "".join(self._output)
+
+    def rss_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    # Inside -----------------------------------------------------------------------------------------
+
+    def _full_environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTTLA_")}
+        # Broker 1 gets the port of OTTLA_KAFKA, broker N the one N - 1 above it.
+        return {
+            **inherited,
+            "OTTLA_KAFKA": f"127.0.0.1:{self.port - self.node_id + 1}",
+            "OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+            "PYTHONUNBUFFERED": "1",
+            **self._environment,
+        }
+
+    def _running(self) -> subprocess.Popen[str]:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the broker ended by itself:\n{self.output}"
+        return self._process
+
+    def _wait(self, process: subprocess.Popen[str]) -> int:
+        status = process.wait(STOP_SECONDS_MAX)
+        if self._reader is not None:
+            self._reader.join(STOP_SECONDS_MAX)
+            self._reader = None
+        return status
+
+    def _read_output(self, process: subprocess.Popen[str], is_ready: threading.Event) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                self._output.append(line)
+                if line.startswith("ready"):
+                    is_ready.set()
+        is_ready.set()
+
+
+def free_ports() -> tuple[int, int]:
+    """A free client port and its internal port 10,000 above, both below the range outgoing connections take."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = 20_000 + probe.getsockname()[1] % 2_700
+        if _is_free(port) and _is_free(port + 10_000):
+            return port, port + 10_000
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
