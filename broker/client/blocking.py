@@ -41,6 +41,7 @@ from broker.client.results import (
 from broker.client.router import REQUEST_TIMEOUT_SECONDS
 from broker.errors import KafkaError
 from broker.protocol import private
+from broker.protocol.records import Record as RecordToProduce
 from broker.telemetry.sample import TelemetryResponse
 
 __all__ = ["Client", "ClientConnectionError", "ClientTimeoutError", "KafkaError"]
@@ -200,7 +201,7 @@ class Client:
         self,
         topic: str,
         partition: int,
-        records: Iterable[Any],
+        records: Iterable[RecordToProduce],
         *,
         compression: str = "none",
         acks: int = -1,

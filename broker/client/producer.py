@@ -18,7 +18,7 @@ from broker.client.router import Router
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
-from broker.protocol.records import NewRecord, build_batch
+from broker.protocol.records import Record, build_batch
 
 Headers = Sequence[tuple[str, bytes | None]] | Mapping[str, bytes | None]
 
@@ -51,13 +51,13 @@ class ProducerClient:
         self,
         topic: str,
         partition: int,
-        records: Iterable[Any],
+        records: Iterable[Record],
         *,
         compression: str = "none",
         acks: int = -1,
     ) -> int:
         """Append ``records`` as one batch; returns the offset of the first, -1 with acks=0."""
-        batch = build_batch(list(records), compression=compression)
+        batch = build_batch(records, compression=compression)
         timeout_ms = int(self._router.request_timeout_seconds * 1000)
         request = m.ProduceRequest(
             transactional_id=None,
@@ -90,10 +90,10 @@ class ProducerClient:
 
 def new_record(
     key: bytes | None, value: bytes | None, headers: Headers = (), timestamp_ms: int | None = None
-) -> NewRecord:
+) -> Record:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return NewRecord(
-        timestamp_ms=time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms,
+    return Record(
+        timestamp=time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms,
         key=key,
         value=value,
         headers=tuple(pairs),

@@ -98,8 +98,6 @@ def _read(answer: Any, topic: str, partition: int, offset: int, records_max: int
     for position, head in batches.scan_batches(data):
         if head.last_offset < offset:
             continue
-        if not batches.crc_is_valid(data, position, head.size):
-            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{topic}-{partition}: bad CRC at offset {head.base_offset}")
         if not head.is_control and not aborted.contain(head):
             for record in _read_batch(data[position : position + head.size], head, topic, partition):
                 if record.offset < offset:
@@ -144,7 +142,7 @@ def _read_batch(batch: memoryview, head: batches.BatchHeader, topic: str, partit
             topic=topic,
             partition=partition,
             offset=record.offset,
-            timestamp_ms=head.max_timestamp if head.is_log_append_time else record.timestamp_ms,
+            timestamp_ms=record.timestamp,
             timestamp_type=timestamp_type,
             key=record.key,
             value=record.value,
