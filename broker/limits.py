@@ -35,6 +35,8 @@ RESPONSE_ELEMENTS_MAX = 4_000_000
 """The same for responses, which come from brokers we chose to talk to."""
 TOPIC_NAME_LENGTH_MAX = 249
 PARTITIONS_PER_TOPIC_MAX = 10_000
+PARTITIONS_PER_REQUEST_MAX = 10_000
+"""Partitions one CreateTopics or CreatePartitions request may add."""
 CLIENT_ID_LENGTH_MAX = 32_767
 
 # Storage -------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -142,7 +142,7 @@ class SqliteStore:
             self._wake_watchers()
         return expired
 
-    async def watch(self, after_revision: int) -> AsyncIterator[Commit]:
+    async def watch(self, after_revision: int) -> AsyncGenerator[Commit, None]:
         changed = asyncio.Event()
         self._changed.add(changed)
         try:
@@ -298,6 +298,7 @@ class SqliteStore:
         return _grouped(rows)
 
     def _commit(self, transaction: Transaction) -> int:
+        assert not transaction.ephemeral_puts or transaction.session is not None
         with self._writing() as database:
             revision = _revision(database)
             for precondition in transaction.preconditions:
@@ -306,10 +307,9 @@ class SqliteStore:
             if transaction.session is not None:
                 self._require_session(database, transaction.session)
             deletes = [key for key in transaction.deletes if _version(database, key) is not None]
-            if not transaction.puts and not deletes:
-                return revision
-            puts = [(key, value, transaction.session) for key, value in transaction.puts.items()]
-            return _write(database, puts, deletes)
+            puts: list[tuple[str, bytes, str | None]] = [(key, value, None) for key, value in transaction.puts.items()]
+            puts += [(key, value, transaction.session) for key, value in transaction.ephemeral_puts.items()]
+            return _write(database, puts, deletes) if puts or deletes else revision
 
     def _open_session(self, name: str, timeout_ms: int) -> str:
         descriptor = self._lock(name)

@@ -18,7 +18,7 @@ Keys are paths without a leading slash (``topics/orders``); values are bytes the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,8 +73,9 @@ class Transaction:
     puts: Mapping[str, bytes] = field(default_factory=dict)
     deletes: Sequence[str] = ()
     """Deleting a key that is absent is not an error; use ``Exists`` where it should be."""
+    ephemeral_puts: Mapping[str, bytes] = field(default_factory=dict)
+    """Keys that live no longer than ``session``, which must be open: else ``SessionExpired`` and nothing is written."""
     session: str | None = None
-    """The keys in ``puts`` become ephemeral keys of this session."""
 
 
 class StoreError(Exception):
@@ -131,5 +132,5 @@ class MetadataStore(Protocol):
     async def expire_sessions(self) -> int:
         """End the sessions of others that are overdue or dead; how many. Stores with a server of their own return 0."""
 
-    def watch(self, after_revision: int) -> AsyncIterator[Commit]:
+    def watch(self, after_revision: int) -> AsyncGenerator[Commit, None]:
         """Commits with a revision > ``after_revision``, for as long as the store is open."""

@@ -1,0 +1,133 @@
+"""What the control plane keeps in the metadata store: the keys and the JSON values behind them.
+
+Owns: the layout, and nothing else reads or writes these keys. Values are JSON objects; unknown fields are ignored and new
+fields have defaults, so that brokers of neighbouring versions can share a store. A changed meaning needs a new key.
+
+    cluster                     the cluster's id, written once
+    controller                  ephemeral: who is controller
+    controller_epoch            how often a controller was elected; its version guards every controller write
+    brokers/<id>                ephemeral: a live broker
+    incarnations/<id>           the registration whose partitions the controller has given fresh leader epochs
+    topics/<name>               id, number of partitions, configs
+    partitions/<id>/<index>     one partition; <id> is the topic's, so a topic made again shares nothing with the old one
+    configs/brokers/<id>        dynamic broker configs; <id> is ``default`` for those of all brokers
+    producer_ids                the next block of producer ids
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+CLUSTER = "cluster"
+CONTROLLER = "controller"
+CONTROLLER_EPOCH = "controller_epoch"
+BROKERS = "brokers/"
+INCARNATIONS = "incarnations/"
+TOPICS = "topics/"
+PARTITIONS = "partitions/"
+BROKER_CONFIGS = "configs/brokers/"
+PRODUCER_IDS = "producer_ids"
+DEFAULT_BROKER = "default"
+
+
+class ClusterRecord(msgspec.Struct, frozen=True):
+    cluster_id: str
+
+
+class ControllerRecord(msgspec.Struct, frozen=True):
+    broker_id: int
+    incarnation: str
+
+
+class ControllerEpochRecord(msgspec.Struct, frozen=True):
+    epoch: int
+    broker_id: int
+
+
+class BrokerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: int
+    host: str
+    """What clients are told."""
+    port: int
+    internal_host: str
+    internal_port: int
+    incarnation: str
+    """Of the registration: another one after every restart and after every lost session."""
+    rack: str | None = None
+    registered_at_ms: int = 0
+
+
+class IncarnationRecord(msgspec.Struct, frozen=True):
+    incarnation: str
+
+
+class TopicRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    topic_id: str
+    partition_count: int
+    configs: dict[str, str] = {}
+    created_at_ms: int = 0
+
+
+class PartitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    replicas: list[int]
+    isr: list[int]
+    leader: int
+    leader_epoch: int
+    partition_epoch: int = 0
+    """Grows with every change of this record."""
+
+
+class BrokerConfigsRecord(msgspec.Struct, frozen=True):
+    configs: dict[str, str]
+
+
+class ProducerIdsRecord(msgspec.Struct, frozen=True):
+    next_producer_id: int
+
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class CorruptRecord(ValueError):
+    """A value that is not what its key promises. The broker stops: guessing at metadata loses data."""
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(record)
+
+
+def decode(key: str, value: bytes, kind: type[Record]) -> Record:
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError as error:
+        raise CorruptRecord(f"metadata key {key!r}: {error}") from error
+
+
+def topic_key(name: str) -> str:
+    return TOPICS + name
+
+
+def partition_key(topic_id: str, index: int) -> str:
+    return f"{PARTITIONS}{topic_id}/{index}"
+
+
+def parse_partition_key(key: str) -> tuple[str, int]:
+    topic_id, _, index = key.removeprefix(PARTITIONS).partition("/")
+    if not index.isdecimal():
+        raise CorruptRecord(f"metadata key {key!r} is not partitions/<topic id>/<index>")
+    return topic_id, int(index)
+
+
+def broker_key(broker_id: int) -> str:
+    return f"{BROKERS}{broker_id}"
+
+
+def incarnation_key(broker_id: int) -> str:
+    return f"{INCARNATIONS}{broker_id}"
+
+
+def broker_configs_key(broker_id: str) -> str:
+    """``broker_id`` as DescribeConfigs names it: empty for all brokers."""
+    return BROKER_CONFIGS + (broker_id or DEFAULT_BROKER)
