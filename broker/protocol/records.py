@@ -21,6 +21,7 @@ from broker.types import NO_OFFSET, NO_TIMESTAMP, Buffer, TimestampMs
 _RECORD_SIZE_MIN = 7
 """Length, attributes, timestamp delta, offset delta, key length, value length, header count: one byte each."""
 _BUILDER_SIZE_MAX = 2**31 - 1
+_OFFSET_DELTA_MAX = 2**31 - 1
 _attributes_and_delta = struct.Struct(">hi")
 _crc = struct.Struct(">I")
 
@@ -115,8 +116,8 @@ def build_batch(
     count = 0
     for record in records:
         following = delta + 1 if record.offset < 0 else record.offset - base_offset
-        if following <= delta:
-            raise ValueError(f"offset {record.offset} does not follow {base_offset + delta}")
+        if not delta < following <= _OFFSET_DELTA_MAX:
+            raise ValueError(f"offset {record.offset} cannot follow {base_offset + delta}")
         delta = following
         builder.append(delta, record.timestamp, record.key, record.value, list(record.headers))
         count += 1
