@@ -1,0 +1,298 @@
+"""The group coordinator of one broker: pure shards on top of the partitions of ``__consumer_offsets`` it leads.
+
+Owns: the runtime with one ``GroupShard`` per led partition, the creation of the topic on first need, the finding of a
+group's coordinator, the expiry of offsets, and what telemetry sees of groups. Handlers call it with values and map its
+answers to messages. Every method that serves a request raises ``KafkaError`` when the answer is "ask elsewhere, or
+again": NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE.
+
+Offsets die with their topic: at once when a topic is deleted while the shard is loaded, otherwise when it is loaded.
+Deletion is never concluded from an image that does not even know ``__consumer_offsets``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from broker.clock import Clock
+from broker.coordination.decision import Decision, Ticket
+from broker.coordination.driver import CoordinatorRuntime
+from broker.coordination.partition_log import PartitionLog
+from broker.errors import ErrorCode, KafkaError
+from broker.groups.batches import GroupRecordCodec
+from broker.groups.changes import ChangedGroups
+from broker.groups.config import GroupConfig
+from broker.groups.events import (
+    CommitOffsets,
+    CommitReply,
+    DeleteOffsetsReply,
+    DescribedGroup,
+    FetchedOffset,
+    Heartbeat,
+    Join,
+    JoinReply,
+    Leave,
+    LeaveReply,
+    ListedGroup,
+    Sync,
+    SyncReply,
+)
+from broker.groups.offsets_topic import OffsetsTopic
+from broker.groups.partitioner import partition_for
+from broker.groups.records import Record
+from broker.groups.shard import GroupShard
+from broker.groups.statistics import sample_group
+from broker.telemetry.sample import GroupSample
+from broker.types import OFFSETS_TOPIC, BrokerId, TopicId, TopicPartition
+
+if TYPE_CHECKING:
+    from broker.cluster.driver import ClusterDriver
+    from broker.cluster.image import BrokerImage, ImageDelta
+    from broker.config.broker import BrokerConfig
+    from broker.partition.driver import Partition
+    from broker.partition.manager import PartitionManager
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_BATCH_OVERHEAD_BYTES = 4_096
+"""Between the largest record of a group and the largest batch of its partition."""
+
+
+class GroupCoordinator:
+    def __init__(
+        self,
+        *,
+        node_id: BrokerId,
+        config: BrokerConfig,
+        clock: Clock,
+        cluster: ClusterDriver,
+        partitions: PartitionManager,
+    ) -> None:
+        self._node_id = node_id
+        self._clock = clock
+        self._cluster = cluster
+        self._partitions = partitions
+        self._expiry_interval_ms = config.offsets_retention_check_interval_ms
+        self.config = _group_config(config)
+        self._topic = OffsetsTopic(config, cluster)
+        self._changes = ChangedGroups()
+        self._expiry_task: asyncio.Task[None] | None = None
+        self._runtime: CoordinatorRuntime[GroupShard, Record] = CoordinatorRuntime(
+            name=OFFSETS_TOPIC,
+            clock=clock,
+            new_shard=lambda index: GroupShard(self.config),
+            codec=GroupRecordCodec(),
+            on_step=self._on_step,
+            on_loaded=self._on_loaded,
+            on_unloaded=self._on_unloaded,
+            commit_timeout_ms=config.offsets_commit_timeout_ms,
+        )
+
+    async def start(self) -> None:
+        """Seat the partitions led already and follow what comes. After the partition manager has its image."""
+        self._cluster.subscribe(self._on_delta)
+        self._partitions.listen(OFFSETS_TOPIC, self)
+        self._expiry_task = asyncio.get_running_loop().create_task(self._expire_forever(), name="offset expiry")
+
+    async def stop(self) -> None:
+        if self._expiry_task is not None:
+            self._expiry_task.cancel()
+            await asyncio.gather(self._expiry_task, return_exceptions=True)
+            self._expiry_task = None
+        await self._runtime.close()
+
+    # Leadership --------------------------------------------------------------------------------------
+
+    def on_became_leader(self, partition: Partition) -> None:
+        epoch = partition.leader_epoch
+        self._runtime.lead(partition.topic_partition.partition, PartitionLog(partition, epoch), epoch)
+
+    def on_resigned(self, topic_partition: TopicPartition) -> None:
+        self._runtime.resign(topic_partition.partition)
+
+    def _on_delta(self, delta: ImageDelta) -> None:
+        if delta.deleted_topics:
+            for index in self._runtime.seats():
+                self._runtime.propose(index, self._bury)
+
+    def _on_loaded(self, index: int, shard: GroupShard, now_ms: int) -> Decision[Record]:
+        shard.changed.update(shard.groups)
+        return self._bury(shard, now_ms)
+
+    def _bury(self, shard: GroupShard, now_ms: int) -> Decision[Record]:
+        """Tombstones for the offsets of topics that are gone."""
+        topics = self._cluster.image.topics_by_name
+        if OFFSETS_TOPIC not in topics:
+            return Decision()
+
+        def topic_id(name: str) -> TopicId | None:
+            topic = topics.get(name)
+            return None if topic is None else topic.topic_id
+
+        return Decision(records=shard.bury_offsets_of_gone_topics(topic_id))
+
+    # Finding -----------------------------------------------------------------------------------------
+
+    async def find(self, group_id: str) -> BrokerImage:
+        """The broker that coordinates ``group_id``. Creates the offsets topic if there is none yet."""
+        topic = await self._topic.wait_exists()
+        partition = topic.partitions[partition_for(group_id, len(topic.partitions))]
+        broker = self._cluster.image.brokers.get(partition.leader)
+        if broker is None:
+            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        return broker
+
+    def _index(self, group_id: str) -> int:
+        topic = self._cluster.image.topics_by_name.get(OFFSETS_TOPIC)
+        if topic is None:
+            # Asking for the coordinator is what creates the topic.
+            raise KafkaError(ErrorCode.NOT_COORDINATOR)
+        return partition_for(group_id, len(topic.partitions))
+
+    # Members -----------------------------------------------------------------------------------------
+
+    async def join(self, event: Join) -> JoinReply:
+        _require_group_id(event.group_id)
+        if not self.config.session_timeout_min_ms <= event.session_timeout_ms <= self.config.session_timeout_max_ms:
+            raise KafkaError(ErrorCode.INVALID_SESSION_TIMEOUT)
+        return await self._execute(
+            event.group_id, lambda shard, ticket, now_ms: shard.join(event, ticket, now_ms), JoinReply
+        )
+
+    async def sync(self, event: Sync) -> SyncReply:
+        _require_group_id(event.group_id)
+        return await self._execute(
+            event.group_id, lambda shard, ticket, now_ms: shard.sync(event, ticket, now_ms), SyncReply
+        )
+
+    async def heartbeat(self, event: Heartbeat) -> ErrorCode:
+        _require_group_id(event.group_id)
+        try:
+            return await self._execute(
+                event.group_id, lambda shard, ticket, now_ms: shard.heartbeat(event, ticket, now_ms), ErrorCode
+            )
+        except KafkaError as error:
+            if error.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+                # Its session starts anew once the group is loaded; nothing is wrong with this member.
+                return ErrorCode.NONE
+            raise
+
+    async def leave(self, event: Leave) -> LeaveReply:
+        _require_group_id(event.group_id)
+        return await self._execute(
+            event.group_id, lambda shard, ticket, now_ms: shard.leave(event, ticket, now_ms), LeaveReply
+        )
+
+    # Offsets -----------------------------------------------------------------------------------------
+
+    async def commit_offsets(self, event: CommitOffsets) -> CommitReply:
+        return await self._execute(
+            event.group_id, lambda shard, ticket, now_ms: shard.commit_offsets(event, ticket, now_ms), CommitReply
+        )
+
+    async def fetch_offsets(self, group_id: str, wanted: Iterable[tuple[str, int]] | None) -> list[FetchedOffset]:
+        """Offsets of the partitions wanted, or of all that have one. An unknown group has none."""
+        return await self._runtime.read(self._index(group_id), lambda shard: shard.fetch_offsets(group_id, wanted))
+
+    async def delete_offsets(self, group_id: str, wanted: Sequence[tuple[str, int]]) -> DeleteOffsetsReply:
+        _require_group_id(group_id)
+        return await self._execute(
+            group_id,
+            lambda shard, ticket, now_ms: shard.delete_offsets(group_id, wanted, ticket, now_ms),
+            DeleteOffsetsReply,
+        )
+
+    # Administration ----------------------------------------------------------------------------------
+
+    async def describe(self, group_id: str) -> DescribedGroup | None:
+        return await self._runtime.read(self._index(group_id), lambda shard: shard.describe(group_id))
+
+    async def list_groups(self) -> list[ListedGroup]:
+        """The groups coordinated here. Raises COORDINATOR_LOAD_IN_PROGRESS rather than leaving some out."""
+        answers = [self._runtime.read(index, lambda shard: shard.list_groups()) for index in self._runtime.seats()]
+        return [group for answer in await asyncio.gather(*answers) for group in answer]
+
+    async def delete_group(self, group_id: str) -> ErrorCode:
+        return await self._execute(
+            group_id, lambda shard, ticket, now_ms: shard.delete_group(group_id, ticket, now_ms), ErrorCode
+        )
+
+    async def _execute(
+        self, group_id: str, operation: Callable[[GroupShard, Ticket, int], Decision[Record]], answer: type[T]
+    ) -> T:
+        reply: Any = await self._runtime.execute(self._index(group_id), operation)
+        assert isinstance(reply, answer)
+        return reply
+
+    # Expiry ------------------------------------------------------------------------------------------
+
+    async def _expire_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._expiry_interval_ms / 1000)
+            await self.expire_offsets()
+
+    async def expire_offsets(self) -> None:
+        """One round over all seats, letting others run in between."""
+        for index in self._runtime.seats():
+            self._runtime.propose(index, lambda shard, now_ms: Decision(records=shard.expire(now_ms)))
+            await asyncio.sleep(0)
+
+    # Telemetry ---------------------------------------------------------------------------------------
+
+    def statistics(self) -> list[GroupSample]:
+        """Every group coordinated here, without record timestamps."""
+        return [
+            sample_group(group, shard.offsets, self._node_id)
+            for _, shard in self._runtime.serving()
+            for group in shard.groups.values()
+        ]
+
+    def take_changes(self) -> tuple[list[GroupSample], list[str]]:
+        """Groups that changed since the last call, and the ids of those that are gone."""
+        shards = dict(self._runtime.serving())
+        changed, gone = [], []
+        for group_id in self._changes.take():
+            group, shard = self._find_group(shards, group_id)
+            self._changes.told(group_id, exists=group is not None)
+            if group is None or shard is None:
+                gone.append(group_id)
+            else:
+                changed.append(sample_group(group, shard.offsets, self._node_id))
+        return changed, gone
+
+    def _find_group(self, shards: dict[int, GroupShard], group_id: str) -> tuple[Any, GroupShard | None]:
+        try:
+            shard = shards.get(self._index(group_id))
+        except KafkaError:
+            return None, None
+        return (None, None) if shard is None else (shard.groups.get(group_id), shard)
+
+    def _on_step(self, index: int, shard: GroupShard) -> None:
+        for group_id in shard.changed:
+            self._changes.touch(group_id, exists=group_id in shard.groups)
+        shard.changed.clear()
+
+    def _on_unloaded(self, index: int, shard: GroupShard) -> None:
+        for group_id in shard.groups:
+            self._changes.touch(group_id, exists=False)
+
+
+def _require_group_id(group_id: str) -> None:
+    if not group_id:
+        raise KafkaError(ErrorCode.INVALID_GROUP_ID)
+
+
+def _group_config(config: BrokerConfig) -> GroupConfig:
+    return GroupConfig(
+        session_timeout_min_ms=config.group_min_session_timeout_ms,
+        session_timeout_max_ms=config.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms=config.group_initial_rebalance_delay_ms,
+        size_max=config.group_max_size,
+        offset_metadata_length_max=config.offset_metadata_max_bytes,
+        offsets_retention_ms=config.offsets_retention_minutes * 60_000,
+        record_bytes_max=config.message_max_bytes - _BATCH_OVERHEAD_BYTES,
+    )

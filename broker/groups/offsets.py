@@ -1,0 +1,163 @@
+"""Committed offsets of the groups of one shard, and when they die.
+
+Owns: the map group → topic → partition → offset, changed only by ``replay``; who may commit; and the rules of expiry.
+Pure: handlers return records, time and the cluster's topics are arguments.
+
+When an offset expires (``offsets.retention.minutes`` = R), Kafka's rules:
+
+| group | counted from | spared |
+|---|---|---|
+| Empty, with a protocol type | the moment it became empty | - |
+| Stable consumer group | the commit | topics any member is subscribed to; all, if that is unknown |
+| simple (no protocol type) | the commit | - |
+| in a round, or not a consumer group | never | everything |
+
+An offset whose client chose a retention of its own (OffsetCommit v2-v4) obeys that one instead of R.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+from broker.errors import ErrorCode, KafkaError
+from broker.groups.classic_group import ClassicGroup, GroupState
+from broker.groups.config import GroupConfig
+from broker.groups.events import CommitOffsets, FetchedOffset, OffsetToCommit
+from broker.groups.records import STRING_BYTES_MAX, OffsetRecord, OffsetValue
+from broker.types import NO_TIMESTAMP, ZERO_TOPIC_ID, TopicId
+
+TopicOffsets: TypeAlias = dict[str, dict[int, OffsetValue]]
+
+
+class OffsetStore:
+    def __init__(self) -> None:
+        self._groups: dict[str, TopicOffsets] = {}
+
+    def replay(self, record: OffsetRecord) -> None:
+        if record.value is not None:
+            topics = self._groups.setdefault(record.group_id, {})
+            topics.setdefault(record.topic, {})[record.partition] = record.value
+            return
+        topics = self._groups.get(record.group_id, {})
+        partitions = topics.get(record.topic, {})
+        partitions.pop(record.partition, None)
+        if not partitions:
+            topics.pop(record.topic, None)
+        if not topics:
+            self._groups.pop(record.group_id, None)
+
+    def of_group(self, group_id: str) -> TopicOffsets:
+        return self._groups.get(group_id, {})
+
+    def groups(self) -> Iterator[str]:
+        return iter(self._groups)
+
+    def get(self, group_id: str, topic: str, partition: int) -> OffsetValue | None:
+        return self._groups.get(group_id, {}).get(topic, {}).get(partition)
+
+    def fetch(self, group_id: str, wanted: Iterable[tuple[str, int]] | None) -> list[FetchedOffset]:
+        """Offsets of the partitions wanted, unknown ones as -1; of every partition when ``wanted`` is ``None``."""
+        topics = self.of_group(group_id)
+        if wanted is None:
+            wanted = [(topic, partition) for topic, partitions in topics.items() for partition in partitions]
+        return [_fetched(topic, partition, topics.get(topic, {}).get(partition)) for topic, partition in wanted]
+
+    def tombstones(
+        self, group_id: str, dies: Callable[[str, int, OffsetValue], bool] = lambda topic, partition, value: True
+    ) -> list[OffsetRecord]:
+        """Records that delete the offsets of a group for which ``dies``; all of them by default."""
+        return [
+            OffsetRecord(group_id=group_id, topic=topic, partition=partition, value=None)
+            for topic, partitions in self.of_group(group_id).items()
+            for partition, value in partitions.items()
+            if dies(topic, partition, value)
+        ]
+
+
+def _fetched(topic: str, partition: int, value: OffsetValue | None) -> FetchedOffset:
+    if value is None:
+        return FetchedOffset(topic=topic, partition=partition)
+    return FetchedOffset(
+        topic=topic,
+        partition=partition,
+        offset=value.offset,
+        leader_epoch=value.leader_epoch,
+        metadata=value.metadata,
+        topic_id=value.topic_id,
+    )
+
+
+# Committing ------------------------------------------------------------------------------------------
+
+
+def check_committer(group: ClassicGroup, event: CommitOffsets) -> None:
+    """May this client commit to this group now? Raises ``KafkaError``."""
+    if event.generation < 0 and group.is_empty:
+        return
+    if event.generation < 0 and not event.member_id and event.instance_id is None:
+        # Someone who is not a member would overwrite what the members are working on.
+        raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
+    group.member(event.member_id, event.instance_id)
+    if event.generation != group.generation:
+        raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
+    if group.state is GroupState.COMPLETING_REBALANCE:
+        raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS)
+
+
+def offset_record(event: CommitOffsets, item: OffsetToCommit, config: GroupConfig, now_ms: int) -> OffsetRecord:
+    """Raises OFFSET_METADATA_TOO_LARGE."""
+    too_long = len(item.metadata) > config.offset_metadata_length_max
+    if too_long or len(item.metadata.encode(errors="surrogatepass")) > STRING_BYTES_MAX:
+        raise KafkaError(ErrorCode.OFFSET_METADATA_TOO_LARGE)
+    return OffsetRecord(
+        group_id=event.group_id,
+        topic=item.topic,
+        partition=item.partition,
+        value=OffsetValue(
+            offset=item.offset,
+            commit_timestamp_ms=now_ms,
+            leader_epoch=item.leader_epoch,
+            metadata=item.metadata,
+            expire_timestamp_ms=now_ms + event.retention_ms if event.retention_ms >= 0 else NO_TIMESTAMP,
+            topic_id=item.topic_id,
+        ),
+    )
+
+
+# Dying -----------------------------------------------------------------------------------------------
+
+
+def expired(group: ClassicGroup, retention_ms: int, now_ms: int) -> Callable[[str, int, OffsetValue], bool]:
+    """The rule that says of each offset of ``group`` whether its time is over."""
+
+    def never(topic: str, partition: int, value: OffsetValue) -> bool:
+        return False
+
+    def by_age(topic: str, partition: int, value: OffsetValue) -> bool:
+        if not group.is_simple and group.is_subscribed_to(topic):
+            return False
+        if value.expire_timestamp_ms != NO_TIMESTAMP:
+            return now_ms >= value.expire_timestamp_ms
+        counted_from_ms = value.commit_timestamp_ms
+        if group.is_empty and not group.is_simple and group.state_since_ms != NO_TIMESTAMP:
+            counted_from_ms = group.state_since_ms
+        return now_ms - counted_from_ms >= retention_ms
+
+    if group.is_simple or group.is_empty:
+        return by_age
+    if group.state is GroupState.STABLE and group.uses_consumer_protocol:
+        return by_age
+    return never
+
+
+def of_gone_topics(topic_ids: Callable[[str], TopicId | None]) -> Callable[[str, int, OffsetValue], bool]:
+    """Offsets that belong to a topic that was deleted, or deleted and created anew under the same name.
+
+    Only records that name their topic's id can be judged; the others are left to expiry.
+    """
+
+    def dies(topic: str, partition: int, value: OffsetValue) -> bool:
+        return value.topic_id != ZERO_TOPIC_ID and topic_ids(topic) != value.topic_id
+
+    return dies

@@ -1,0 +1,274 @@
+"""The groups of one partition of ``__consumer_offsets``: the whole pure core behind one door.
+
+Owns: which groups exist here, their offsets, and the routing of events and timers to them. The driver calls a handler
+(which makes records and replies), replays the records, and throws the whole shard away when an append fails: there is
+no way back from a half-applied event, so there is no rollback code.
+
+Invariants: a group object exists for every group that has offsets, a record, a member or a pending member, and for
+none else. ``changed`` holds every group whose description may differ since it was last drained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from broker.coordination.decision import Decision, Ticket, TimerKey
+from broker.errors import ErrorCode, KafkaError
+from broker.groups import requests, rounds
+from broker.groups.classic_group import ClassicGroup, GroupState
+from broker.groups.config import GroupConfig
+from broker.groups.events import (
+    CommitOffsets,
+    CommitReply,
+    DeleteOffsetsReply,
+    DescribedGroup,
+    DescribedMember,
+    FetchedOffset,
+    Heartbeat,
+    Join,
+    JoinReply,
+    Leave,
+    LeaveReply,
+    ListedGroup,
+    Sync,
+    SyncReply,
+)
+from broker.groups.offsets import OffsetStore, check_committer, expired, of_gone_topics, offset_record
+from broker.groups.records import GroupRecord, OffsetRecord, Record
+from broker.groups.rounds import Turn
+from broker.types import TopicId
+
+
+class GroupShard:
+    def __init__(self, config: GroupConfig) -> None:
+        self._config = config
+        self.groups: dict[str, ClassicGroup] = {}
+        self.offsets = OffsetStore()
+        self.changed: set[str] = set()
+        """Drained by the driver after each step."""
+
+    # Replay ------------------------------------------------------------------------------------------
+
+    def replay(self, record: Record) -> None:
+        self.changed.add(record.group_id)
+        if isinstance(record, OffsetRecord):
+            self.offsets.replay(record)
+            if record.value is not None:
+                self._group(record.group_id)
+        elif record.value is not None:
+            self._group(record.group_id).replay(record.value)
+        else:
+            # Compaction may have kept an older outcome in front of this: nothing of it survives.
+            self.groups.pop(record.group_id, None)
+            if self.offsets.of_group(record.group_id):
+                self._group(record.group_id)
+        self._forget_if_void(record.group_id)
+
+    def on_loaded(self, now_ms: int) -> Decision[Record]:
+        """Every member gets a full session to be heard in; an overfull group meets again."""
+        turn = self._turn(now_ms)
+        for group in self.groups.values():
+            for member in group.members.values():
+                rounds.restart_session(turn, group, member)
+            if len(group.members) > self._config.size_max:
+                rounds.open_round(turn, group, "the group is larger than group.max.size")
+        return turn.decision
+
+    def on_timer(self, key: TimerKey, now_ms: int) -> Decision[Record]:
+        turn = self._turn(now_ms)
+        kind, group_id = key[0], key[1]
+        group = self.groups.get(group_id)
+        if group is not None:
+            self.changed.add(group_id)
+            if kind == "session":
+                rounds.on_session_timer(turn, group, key[2])
+            elif kind == "join":
+                rounds.on_join_timer(turn, group)
+            elif kind == "sync":
+                rounds.on_sync_timer(turn, group)
+            self._forget_if_void(group_id)
+        return turn.decision
+
+    # Members -----------------------------------------------------------------------------------------
+
+    def join(self, event: Join, ticket: Ticket, now_ms: int) -> Decision[Record]:
+        turn = self._turn(now_ms)
+        group = self.groups.get(event.group_id)
+        if group is None and event.member_id:
+            turn.decision.reply(ticket, JoinReply(error=ErrorCode.UNKNOWN_MEMBER_ID, member_id=event.member_id))
+            return turn.decision
+        group = self._touch(event.group_id)
+        requests.join(turn, group, event, ticket)
+        self._forget_if_void(event.group_id)
+        return turn.decision
+
+    def sync(self, event: Sync, ticket: Ticket, now_ms: int) -> Decision[Record]:
+        turn = self._turn(now_ms)
+        if event.group_id in self.groups:
+            requests.sync(turn, self._touch(event.group_id), event, ticket)
+        else:
+            turn.decision.reply(ticket, SyncReply(error=ErrorCode.UNKNOWN_MEMBER_ID))
+        return turn.decision
+
+    def heartbeat(self, event: Heartbeat, ticket: Ticket, now_ms: int) -> Decision[Record]:
+        turn = self._turn(now_ms)
+        if event.group_id in self.groups:
+            requests.heartbeat(turn, self._touch(event.group_id), event, ticket)
+        else:
+            turn.decision.reply(ticket, ErrorCode.UNKNOWN_MEMBER_ID)
+        return turn.decision
+
+    def leave(self, event: Leave, ticket: Ticket, now_ms: int) -> Decision[Record]:
+        turn = self._turn(now_ms)
+        if event.group_id in self.groups:
+            requests.leave(turn, self._touch(event.group_id), event, ticket)
+            self._forget_if_void(event.group_id)
+        else:
+            unknown = tuple((leaving, ErrorCode.UNKNOWN_MEMBER_ID) for leaving in event.members)
+            turn.decision.reply(ticket, LeaveReply(members=unknown))
+        return turn.decision
+
+    # Offsets -----------------------------------------------------------------------------------------
+
+    def commit_offsets(self, event: CommitOffsets, ticket: Ticket, now_ms: int) -> Decision[Record]:
+        turn = self._turn(now_ms)
+        group = self.groups.get(event.group_id)
+        try:
+            if group is None and event.generation >= 0:
+                known = event.knows_group_id_not_found
+                raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND if known else ErrorCode.ILLEGAL_GENERATION)
+            if group is not None:
+                check_committer(group, event)
+        except KafkaError as error:
+            turn.decision.reply(ticket, CommitReply(error=error.code))
+            return turn.decision
+        if group is not None and group.state in (GroupState.STABLE, GroupState.PREPARING_REBALANCE):
+            member = group.members[event.member_id]
+            member.last_heartbeat_ms = now_ms
+            rounds.restart_session(turn, group, member)
+        errors = []
+        for item in event.offsets:
+            try:
+                turn.decision.records.append(offset_record(event, item, self._config, now_ms))
+                errors.append(ErrorCode.NONE)
+            except KafkaError as error:
+                errors.append(error.code)
+        turn.decision.reply(ticket, CommitReply(errors=tuple(errors)))
+        return turn.decision
+
+    def fetch_offsets(self, group_id: str, wanted: Iterable[tuple[str, int]] | None) -> list[FetchedOffset]:
+        return self.offsets.fetch(group_id, wanted)
+
+    def delete_offsets(
+        self, group_id: str, wanted: Sequence[tuple[str, int]], ticket: Ticket, now_ms: int
+    ) -> Decision[Record]:
+        """OffsetDelete. Offsets in use, of a topic the members are subscribed to, stay."""
+        turn = self._turn(now_ms)
+        group = self.groups.get(group_id)
+        if group is None:
+            turn.decision.reply(ticket, DeleteOffsetsReply(error=ErrorCode.GROUP_ID_NOT_FOUND))
+            return turn.decision
+        if not group.is_empty and not group.uses_consumer_protocol:
+            turn.decision.reply(ticket, DeleteOffsetsReply(error=ErrorCode.NON_EMPTY_GROUP))
+            return turn.decision
+        errors = []
+        for topic, partition in wanted:
+            if not group.is_empty and group.is_subscribed_to(topic):
+                errors.append(ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)
+                continue
+            errors.append(ErrorCode.NONE)
+            if self.offsets.get(group_id, topic, partition) is not None:
+                record = OffsetRecord(group_id=group_id, topic=topic, partition=partition, value=None)
+                turn.decision.records.append(record)
+        turn.decision.reply(ticket, DeleteOffsetsReply(errors=tuple(errors)))
+        return turn.decision
+
+    def bury_offsets_of_gone_topics(self, topic_ids: Callable[[str], TopicId | None]) -> list[Record]:
+        """Tombstones after topics were deleted; ``topic_ids`` knows the topics that exist now."""
+        dies = of_gone_topics(topic_ids)
+        return [
+            record for group_id in list(self.offsets.groups()) for record in self.offsets.tombstones(group_id, dies)
+        ]
+
+    def expire(self, now_ms: int) -> list[Record]:
+        """Tombstones for offsets past their retention, and for empty groups that then hold nothing."""
+        records: list[Record] = []
+        for group in self.groups.values():
+            dead = self.offsets.tombstones(group.group_id, expired(group, self._config.offsets_retention_ms, now_ms))
+            records += dead
+            kept = sum(map(len, self.offsets.of_group(group.group_id).values())) - len(dead)
+            if group.is_empty and not kept and not group.pending_joins and group.durable is not None:
+                records.append(GroupRecord(group_id=group.group_id, value=None))
+        return records
+
+    # Administration ----------------------------------------------------------------------------------
+
+    def delete_group(self, group_id: str, ticket: Ticket, now_ms: int) -> Decision[Record]:
+        turn = self._turn(now_ms)
+        group = self.groups.get(group_id)
+        if group is None:
+            turn.decision.reply(ticket, ErrorCode.GROUP_ID_NOT_FOUND)
+            return turn.decision
+        if not group.is_empty:
+            turn.decision.reply(ticket, ErrorCode.NON_EMPTY_GROUP)
+            return turn.decision
+        for member_id in list(group.pending_joins):
+            rounds.drop(turn, group, member_id)
+        turn.decision.records += self.offsets.tombstones(group_id)
+        if group.durable is not None:
+            turn.decision.records.append(GroupRecord(group_id=group_id, value=None))
+        turn.decision.reply(ticket, ErrorCode.NONE)
+        self.changed.add(group_id)
+        self._forget_if_void(group_id)
+        return turn.decision
+
+    def describe(self, group_id: str) -> DescribedGroup | None:
+        """``None`` when there is no such group. What members agreed on is shown only once they have agreed."""
+        group = self.groups.get(group_id)
+        if group is None:
+            return None
+        stable = group.state is GroupState.STABLE
+        members = tuple(
+            DescribedMember(
+                member_id=member.member_id,
+                instance_id=member.instance_id,
+                client_id=member.client_id,
+                client_host=member.client_host,
+                metadata=member.metadata(group.protocol) if stable else b"",
+                assignment=member.assignment if stable else b"",
+            )
+            for member in group.members.values()
+        )
+        return DescribedGroup(
+            group_id=group_id,
+            state=group.state.value,
+            protocol_type=group.protocol_type or "",
+            protocol=group.protocol or "" if stable else "",
+            members=members,
+        )
+
+    def list_groups(self) -> list[ListedGroup]:
+        return [
+            ListedGroup(group_id=group.group_id, protocol_type=group.protocol_type or "", state=group.state.value)
+            for group in self.groups.values()
+        ]
+
+    # Groups ------------------------------------------------------------------------------------------
+
+    def _turn(self, now_ms: int) -> Turn:
+        return Turn(config=self._config, now_ms=now_ms)
+
+    def _touch(self, group_id: str) -> ClassicGroup:
+        self.changed.add(group_id)
+        return self._group(group_id)
+
+    def _group(self, group_id: str) -> ClassicGroup:
+        group = self.groups.get(group_id)
+        if group is None:
+            group = self.groups[group_id] = ClassicGroup(group_id=group_id)
+        return group
+
+    def _forget_if_void(self, group_id: str) -> None:
+        group = self.groups.get(group_id)
+        if group is not None and group.is_void and not self.offsets.of_group(group_id):
+            del self.groups[group_id]
