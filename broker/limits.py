@@ -45,6 +45,10 @@ PRODUCER_BATCHES_CACHED = 5
 PRODUCERS_PER_PARTITION_MAX = 100_000
 DECOMPRESSED_BYTES_MAX = 64 * MIB
 """A batch that inflates beyond this is refused where the broker has to open it."""
+OPEN_SEGMENTS_MAX = 512
+"""Segment files of one log dir that are open at once; others reopen when they are used."""
+INDEX_MEMORY_BYTES_MAX = 16 * MIB
+"""Sparse indexes of one log dir kept in memory; others load again when they are used."""
 DISK_FREE_FLOOR_BYTES = 256 * MIB
 """Default of ``disk.free.floor.bytes``: below it produce is refused."""
 

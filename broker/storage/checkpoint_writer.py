@@ -1,0 +1,61 @@
+"""Writing the offset checkpoints of a log dir, from the loop or from a worker thread.
+
+Owns: the order of those writes. A checkpoint taken on the loop is written and fsynced by a worker, but a truncation
+must write its lower recovery point at once and durably; an older checkpoint that is still on its way must then never
+replace the newer one. Each taking has a number; a file only moves to higher numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from broker.storage.filesystem import FileSystem
+
+
+class CheckpointWriter:
+    __slots__ = ("_directory", "_filesystem", "_lock", "_taken", "_written")
+
+    def __init__(self, filesystem: FileSystem, directory: str) -> None:
+        self._filesystem = filesystem
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._taken = 0
+        self._written: dict[str, tuple[int, bytes]] = {}
+
+    def take(self, contents: dict[str, bytes]) -> CheckpointTicket:
+        """On the loop: fix what the files are to hold."""
+        self._taken += 1
+        return CheckpointTicket(self, self._taken, contents)
+
+    def write(self, number: int, contents: dict[str, bytes], *, durable: bool) -> None:
+        with self._lock:
+            for name, content in contents.items():
+                last_number, last_content = self._written.get(name, (0, None))
+                if number < last_number or content == last_content:
+                    continue
+                self._filesystem.replace_file(os.path.join(self._directory, name), content, durable=durable)
+                self._written[name] = number, content
+
+
+class CheckpointTicket:
+    """One taking of the checkpoints. ``run`` may happen in a worker thread."""
+
+    __slots__ = ("_contents", "_number", "_writer", "error")
+
+    def __init__(self, writer: CheckpointWriter, number: int, contents: dict[str, bytes]) -> None:
+        self._writer = writer
+        self._number = number
+        self._contents = contents
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        """Never raises; the outcome is judged by ``LogDir.checkpointed``, on the loop."""
+        try:
+            self._writer.write(self._number, self._contents, durable=True)
+        except OSError as error:
+            self.error = error
+
+    def write(self, *, durable: bool = True) -> None:
+        """Write now. Raises ``OSError``."""
+        self._writer.write(self._number, self._contents, durable=durable)

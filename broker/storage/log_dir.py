@@ -1,0 +1,360 @@
+"""One directory of logs: opening it after any kind of stop, creating and deleting partitions, closing it.
+
+Owns: the logs of a broker on one disk, the checkpoints they share, and the verdict on the disk itself
+(``failed_reason``: a failed fsync is final). The partition manager calls it on the loop; ``FlushTicket.run``,
+``CheckpointTicket.run`` and ``DueDeletions.run`` are the parts meant for a worker thread.
+
+A partition whose data was damaged is in ``offline`` with the reason, not in ``logs``; nothing of it is deleted, and
+the others serve.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from broker.config.topic import TopicConfig
+from broker.errors import ErrorCode, KafkaError
+from broker.limits import INDEX_MEMORY_BYTES_MAX, OPEN_SEGMENTS_MAX
+from broker.storage.checkpoint_writer import CheckpointTicket, CheckpointWriter
+from broker.storage.checkpoints import (
+    CLEAN_SHUTDOWN_CONTENT,
+    CLEAN_SHUTDOWN_FILE,
+    HIGH_WATERMARK_FILE,
+    LOG_START_FILE,
+    PARTITION_METADATA_FILE,
+    RECOVERY_POINT_FILE,
+    CheckpointDamaged,
+    MetaProperties,
+    encode_offsets,
+    encode_partition_metadata,
+    read_offsets,
+)
+from broker.storage.deletions import Deletions, DueDeletions
+from broker.storage.environment import LogEnvironment
+from broker.storage.filesystem import DiskUsage, FileSystem
+from broker.storage.index_cache import IndexCache
+from broker.storage.log import DISK_FULL_ERRNOS, Log
+from broker.storage.log_dir_opening import (
+    LogDirUnusable,
+    check_identity,
+    deleted_name,
+    lock_directory,
+    move_to_stray,
+    sort_directories,
+    take_clean_shutdown_marker,
+)
+from broker.storage.open_files import OpenFiles
+from broker.storage.recovery import KnownBefore, LoadedPartition, PartitionDamaged, load_partition
+from broker.types import TopicId, TopicPartition
+
+DELETE_DELAY_MS = 60_000
+"""For a partition whose config is no longer known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogDirStatistics:
+    path: str
+    log_count: int
+    offline_count: int
+    size_bytes: int
+    open_files: int
+    index_memory_bytes: int
+    pending_deletions: int
+    failed_reason: str
+
+
+class LogDir:
+    def __init__(self, path: str, environment: LogEnvironment, lock: int, meta: MetaProperties) -> None:
+        """Use ``LogDir.open``."""
+        self.path = path
+        self.meta = meta
+        self.logs: dict[TopicPartition, Log] = {}
+        self.offline: dict[TopicPartition, str] = {}
+        self.notes: list[str] = []
+        """What opening found and repaired, in words for the operator."""
+        self._environment = environment
+        self._filesystem = environment.filesystem
+        self._lock = lock
+        self._checkpoints = CheckpointWriter(environment.filesystem, path)
+        self._recovery_points: dict[TopicPartition, int] = {}
+        self._log_starts: dict[TopicPartition, int] = {}
+        self._high_watermarks: dict[TopicPartition, int] = {}
+        environment.save_recovery_points = self._save_recovery_points
+        environment.save_log_starts = self._save_log_starts
+        environment.partition_damaged = self._partition_damaged
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        *,
+        filesystem: FileSystem,
+        clock_wall_ms: Callable[[], int],
+        node_id: int,
+        cluster_id: str,
+        configs: Callable[[TopicPartition], TopicConfig],
+        known: Mapping[TopicPartition, TopicId],
+    ) -> LogDir:
+        """Open every known partition, recovering what needs it. Raises ``LogDirUnusable`` or ``OSError``."""
+        path = os.path.abspath(path)
+        filesystem.make_directory(path)
+        environment = LogEnvironment(
+            filesystem=filesystem,
+            files=OpenFiles(filesystem, OPEN_SEGMENTS_MAX),
+            indexes=IndexCache(INDEX_MEMORY_BYTES_MAX),
+            deletions=Deletions(filesystem),
+            clock_wall_ms=clock_wall_ms,
+        )
+        lock = lock_directory(filesystem, path)
+        try:
+            log_dir = cls(path, environment, lock, check_identity(filesystem, path, node_id, cluster_id))
+            log_dir._load(configs, known)
+        except BaseException:
+            environment.files.close_all()
+            filesystem.close(lock)
+            raise
+        return log_dir
+
+    @property
+    def failed_reason(self) -> str | None:
+        return self._environment.health.failed_reason
+
+    def statistics(self) -> LogDirStatistics:
+        return LogDirStatistics(
+            path=self.path,
+            log_count=len(self.logs),
+            offline_count=len(self.offline),
+            size_bytes=sum(log.size_bytes for log in self.logs.values()),
+            open_files=len(self._environment.files),
+            index_memory_bytes=self._environment.indexes.total_bytes,
+            pending_deletions=len(self._environment.deletions),
+            failed_reason=self.failed_reason or "",
+        )
+
+    def disk_usage(self) -> DiskUsage:
+        return self._filesystem.disk_usage(self.path)
+
+    # Opening ---------------------------------------------------------------------------------------
+
+    def _load(self, configs: Callable[[TopicPartition], TopicConfig], known: Mapping[TopicPartition, TopicId]) -> None:
+        try:
+            self._recovery_points = read_offsets(self._filesystem, self._file(RECOVERY_POINT_FILE))
+            self._log_starts = read_offsets(self._filesystem, self._file(LOG_START_FILE))
+            self._high_watermarks = read_offsets(self._filesystem, self._file(HIGH_WATERMARK_FILE))
+        except CheckpointDamaged as error:
+            raise LogDirUnusable(
+                f"{error}. It says what was durable; restore it, or move it away to have every log scanned."
+            ) from error
+        clean = take_clean_shutdown_marker(self._filesystem, self.path)
+        now_ms = self._environment.clock_wall_ms()
+        found = sort_directories(self._filesystem, self.path, known, now_ms)
+        for leftover in found.leftovers:
+            self._environment.deletions.schedule(leftover, now_ms)
+        self.notes += [f"moved a partition that is not in the metadata to {path}" for path in found.moved_to_stray]
+        for partition in found.without_metadata:
+            self._write_partition_metadata(found.partitions[partition], known[partition])
+        for partition, directory in found.partitions.items():
+            self._load_log(partition, directory, configs(partition), clean)
+        for partition in known.keys() - found.partitions.keys():
+            if self._recovery_points.get(partition, 0) > self._log_starts.get(partition, 0):
+                self.offline[partition] = (
+                    f"Its directory is missing from {self.path}, but everything below offset "
+                    f"{self._recovery_points[partition]} was durable."
+                )
+        self._save_recovery_points()
+
+    def _load_log(self, partition: TopicPartition, directory: str, config: TopicConfig, clean: bool) -> None:
+        before = KnownBefore(
+            recovery_point=self._recovery_points.get(partition, 0),
+            log_start_offset=self._log_starts.get(partition),
+            clean_shutdown=clean,
+        )
+        try:
+            loaded = load_partition(self._environment, directory, before, config, self._environment.clock_wall_ms())
+        except PartitionDamaged as damage:
+            self.offline[partition] = str(damage)
+            self.notes.append(f"{partition} is offline: {damage}")
+        except OSError as error:
+            self.offline[partition] = f"The disk did not answer: {error}"
+            self.notes.append(f"{partition} is offline: {error}")
+        else:
+            self.notes += [f"{partition}: {note}" for note in loaded.notes]
+            self._adopt(partition, directory, config, loaded)
+
+    def _adopt(self, partition: TopicPartition, directory: str, config: TopicConfig, loaded: LoadedPartition) -> Log:
+        log = Log(self._environment, partition, directory, config, loaded)
+        log.high_watermark = min(self._high_watermarks.get(partition, 0), log.log_end_offset)
+        self.logs[partition] = log
+        return log
+
+    # Partitions ------------------------------------------------------------------------------------
+
+    def create_log(self, partition: TopicPartition, topic_id: TopicId, config: TopicConfig) -> Log:
+        """A new, empty log; the one that is there if it was created before. Raises ``KafkaError``.
+
+        Nothing is synced here: the log's first flush ticket makes the directory and its files durable.
+        """
+        if (log := self.logs.get(partition)) is not None:
+            return log
+        if self.failed_reason is not None:
+            raise self._environment.health.error()
+        if partition in self.offline:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The partition is offline: {self.offline[partition]}")
+        directory = self._file(str(partition))
+        try:
+            if self._filesystem.status(directory) is not None:
+                move_to_stray(self._filesystem, self.path, str(partition), self._environment.clock_wall_ms())
+            self._filesystem.make_directory(directory)
+            self._write_partition_metadata(directory, topic_id)
+            loaded = load_partition(
+                self._environment,
+                directory,
+                KnownBefore(clean_shutdown=True),
+                config,
+                self._environment.clock_wall_ms(),
+            )
+        except OSError as error:
+            raise KafkaError(
+                ErrorCode.KAFKA_STORAGE_ERROR, f"Creating {directory} failed: {error.strerror or error}"
+            ) from error
+        self._high_watermarks.pop(partition, None)
+        log = self._adopt(partition, directory, config, loaded)
+        metadata = os.path.join(directory, PARTITION_METADATA_FILE)
+        log.note_created([metadata], [directory, self.path])
+        return log
+
+    def delete_log(self, partition: TopicPartition) -> None:
+        """Give a partition up: gone at once, unlinked after its ``file.delete.delay.ms``. Raises ``KafkaError``."""
+        log = self.logs.get(partition)
+        directory = log.directory if log is not None else self._file(str(partition))
+        target = self._file(deleted_name(partition))
+        try:
+            if self._filesystem.status(directory) is not None:
+                self._filesystem.rename(directory, target)
+        except OSError as error:
+            raise KafkaError(
+                ErrorCode.KAFKA_STORAGE_ERROR, f"Deleting {directory} failed: {error.strerror or error}"
+            ) from error
+        delay_ms = DELETE_DELAY_MS
+        if log is not None:
+            delay_ms = log.config.file_delete_delay_ms
+            log.close(clean=False)
+        self._environment.deletions.forget_inside(directory)
+        self._environment.deletions.schedule(target, self._environment.clock_wall_ms() + delay_ms)
+        self.logs.pop(partition, None)
+        self.offline.pop(partition, None)
+        for remembered in (self._recovery_points, self._log_starts, self._high_watermarks):
+            remembered.pop(partition, None)
+        with contextlib.suppress(OSError):  # at worst a stale line, which the next checkpoint drops
+            self._checkpoints.take(self._offsets()).write(durable=False)
+
+    def due_deletions(self, now_ms: int) -> DueDeletions | None:
+        """What is to be unlinked by now; ``run`` it in a worker thread."""
+        return self._environment.deletions.take_due(now_ms)
+
+    def purge_due(self, now_ms: int) -> int:
+        """``due_deletions`` run at once; how many were removed."""
+        due = self.due_deletions(now_ms)
+        if due is None:
+            return 0
+        problems = due.run()
+        self.notes += problems
+        return len(due.paths) - len(problems)
+
+    def expire_producers(self, now_ms: int, expiration_ms: int) -> int:
+        """Forget idempotent producers silent for ``producer.id.expiration.ms``."""
+        return sum(
+            log.producer_state.expire(now_ms, expiration_ms) for log in self.logs.values() if len(log.producer_state)
+        )
+
+    # Checkpoints -----------------------------------------------------------------------------------
+
+    def checkpoint_ticket(self) -> CheckpointTicket:
+        """On the loop: write pending index entries and fix the offsets; ``run`` in a worker makes them durable.
+
+        Give it to ``checkpointed`` afterwards. The fresher the recovery points, the less a restart has to scan, and the
+        more of the log counts as durable rather than as a tail that may be torn.
+        """
+        for log in self.logs.values():
+            with contextlib.suppress(OSError):  # shortcuts; the next checkpoint tries again
+                log.save_shortcuts()
+        return self._checkpoints.take(self._offsets())
+
+    def checkpointed(self, ticket: CheckpointTicket) -> None:
+        """An older checkpoint is safe to recover from, so a full disk is no disaster; a failing one is."""
+        if ticket.error is not None and ticket.error.errno not in DISK_FULL_ERRNOS:
+            self._environment.health.fail(f"writing the checkpoints in {self.path} failed: {ticket.error}")
+
+    def checkpoint(self) -> None:
+        """``checkpoint_ticket`` run at once."""
+        ticket = self.checkpoint_ticket()
+        ticket.run()
+        self.checkpointed(ticket)
+
+    def _offsets(self) -> dict[str, bytes]:
+        """Offline partitions keep what was known of them: they are not new when they come back."""
+        recovery_points = {partition: self._recovery_points.get(partition, 0) for partition in self.offline}
+        log_starts = {p: self._log_starts[p] for p in self.offline if p in self._log_starts}
+        high_watermarks = {p: self._high_watermarks[p] for p in self.offline if p in self._high_watermarks}
+        for partition, log in self.logs.items():
+            recovery_points[partition] = log.flushed_offset
+            log_starts[partition] = log.log_start_offset
+            high_watermarks[partition] = log.high_watermark
+        return {
+            RECOVERY_POINT_FILE: encode_offsets(recovery_points),
+            LOG_START_FILE: encode_offsets(log_starts),
+            HIGH_WATERMARK_FILE: encode_offsets(high_watermarks),
+        }
+
+    def _save_recovery_points(self) -> None:
+        self._save(RECOVERY_POINT_FILE)
+
+    def _save_log_starts(self) -> None:
+        self._save(LOG_START_FILE)
+
+    def _save(self, name: str) -> None:
+        self._checkpoints.take({name: self._offsets()[name]}).write()
+
+    def _partition_damaged(self, partition: TopicPartition, reason: str) -> None:
+        """A running log met damage. It stays in ``logs``, refusing, so that whoever holds it can still ask why."""
+        log = self.logs[partition]
+        self._recovery_points[partition] = log.flushed_offset
+        self._log_starts[partition] = log.log_start_offset
+        self._high_watermarks[partition] = log.high_watermark
+        self.offline[partition] = reason
+        self.notes.append(f"{partition} is offline: {reason}")
+
+    # Closing ---------------------------------------------------------------------------------------
+
+    def close(self, *, clean: bool = True) -> None:
+        """Release everything. ``clean``: first make it all durable, and say so with the marker if it worked.
+
+        With a partition offline there is no marker: the next start must look at its data again, not trust it.
+        """
+        settled = clean
+        for log in self.logs.values():
+            try:
+                log.close(clean=clean)
+            except KafkaError as error:
+                settled = False
+                self.notes.append(f"{log.topic_partition} was not closed cleanly: {error.message}")
+        try:
+            if clean and self.failed_reason is None:
+                self._checkpoints.take(self._offsets()).write()
+                if settled and not self.offline:
+                    self._filesystem.replace_file(self._file(CLEAN_SHUTDOWN_FILE), CLEAN_SHUTDOWN_CONTENT)
+        finally:
+            self._environment.files.close_all()
+            self._filesystem.close(self._lock)
+
+    # Paths -----------------------------------------------------------------------------------------
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def _write_partition_metadata(self, directory: str, topic_id: TopicId) -> None:
+        path = os.path.join(directory, PARTITION_METADATA_FILE)
+        self._filesystem.replace_file(path, encode_partition_metadata(topic_id), durable=False)

@@ -1,0 +1,99 @@
+"""Reading a log: whole batches by offset, as the bytes they are.
+
+Owns: translating (offset, byte limit, offset limit) into one ``pread``. Sequential readers do not even need the
+index: where a read ended is remembered for the next one.
+"""
+
+from __future__ import annotations
+
+from broker.protocol.batch import HEADER, HEADER_SIZE, LENGTH_PREFIX_SIZE, batch_size
+from broker.storage.environment import LogEnvironment
+from broker.storage.log_segments import LogSegments
+from broker.storage.segment import Segment
+from broker.storage.segment_scan import DamageFound
+from broker.types import Buffer
+
+REMEMBERED_POSITIONS = 32
+
+
+class LogReader:
+    __slots__ = ("_environment", "_positions", "_segments")
+
+    def __init__(self, environment: LogEnvironment, segments: LogSegments) -> None:
+        self._environment = environment
+        self._segments = segments
+        self._positions: dict[int, tuple[Segment, int]] = {}
+        """Offset → where its batch starts, or will start once it is written. Only exact batch starts."""
+
+    def remember(self, offset: int, segment: Segment, position: int) -> None:
+        positions = self._positions
+        if len(positions) >= REMEMBERED_POSITIONS:
+            del positions[next(iter(positions))]
+        positions[offset] = segment, position
+
+    def forget(self) -> None:
+        """Positions changed: the log was truncated."""
+        self._positions.clear()
+
+    def read(self, offset: int, max_bytes: int, upto_offset: int, at_least_one: bool) -> list[Buffer]:
+        """Batches from the one that holds ``offset``, below ``upto_offset``; [] if there are none.
+
+        At most ``max_bytes``, except that with ``at_least_one`` the first batch always comes whole. Raises
+        ``DamageFound`` and ``OSError``.
+        """
+        segment: Segment | None = self._segments.containing(offset)
+        while segment is not None and upto_offset > segment.base_offset:
+            position = self._position(segment, offset)
+            limit = segment.size if upto_offset >= segment.next_offset else self._position(segment, upto_offset)
+            if position < limit:
+                return self._read_at(segment, position, limit, max_bytes, at_least_one)
+            segment = self._segments.after(segment)
+        return []
+
+    def _position(self, segment: Segment, offset: int) -> int:
+        remembered = self._positions.get(offset)
+        if remembered is not None and remembered[0] is segment:
+            return remembered[1]
+        return segment.find(offset)
+
+    def _read_at(self, segment: Segment, position: int, limit: int, max_bytes: int, at_least_one: bool) -> list[Buffer]:
+        environment = self._environment
+        fd = environment.files.use(segment.file)
+        end = position + max_bytes
+        if end >= limit:
+            data = self._pread(segment, fd, position, limit - position)
+            if limit == segment.size:
+                self.remember(segment.next_offset, segment, limit)
+            segment.verify(data, position)
+            return [data]
+        data = self._pread(segment, fd, position, max(max_bytes, HEADER_SIZE))
+        whole, next_offset = segment.whole_batches(data, position)
+        if whole == 0 or whole > max_bytes:
+            if not at_least_one:
+                return []
+            return [self._first_batch(segment, fd, position, limit, data)]
+        if next_offset >= 0:
+            self.remember(next_offset, segment, position + whole)
+        if whole == len(data):
+            segment.verify(data, position)
+            return [data]
+        view = memoryview(data)[:whole]
+        segment.verify(view, position)
+        return [view]
+
+    def _first_batch(self, segment: Segment, fd: int, position: int, limit: int, data: bytes) -> Buffer:
+        size = batch_size(data)
+        if position + size > limit:
+            raise DamageFound(position, segment.base_offset, f"a batch of {size} bytes does not fit the log")
+        batch = data if size == len(data) else self._pread(segment, fd, position, size)
+        segment.verify(batch, position)
+        fields = HEADER.unpack_from(batch)
+        assert fields[1] + LENGTH_PREFIX_SIZE == size
+        self.remember(fields[0] + fields[6] + 1, segment, position + size)
+        return batch
+
+    def _pread(self, segment: Segment, fd: int, position: int, size: int) -> bytes:
+        data = self._environment.filesystem.pread(fd, size, position)
+        if len(data) != size:
+            raise DamageFound(position + len(data), segment.base_offset, "the file is shorter than it was")
+        return data

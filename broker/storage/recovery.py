@@ -1,0 +1,293 @@
+"""Opening one partition's directory: what is there, what of it can be trusted, what must be cut.
+
+Owns: the judgement on every file found at start-up. The rule is where the damage lies:
+
+    past the recovery point     a torn tail: cut it there; whole segments behind it are set aside, not deleted
+    below the recovery point    data that was once durable is gone: ``PartitionDamaged``, nothing is changed
+
+The recovery point is the offset below which everything was fsynced when it was last checkpointed. After a clean
+stop it is the log's end, so nothing is scanned; the bytes are then checked when they are first read. Indexes, epochs
+and producer state are shortcuts and are rebuilt from the batches when they do not fit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+
+from broker.config.topic import TopicConfig
+from broker.storage.deletions import DELETED_SUFFIX
+from broker.storage.environment import LogEnvironment
+from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
+from broker.storage.producer_snapshot import SNAPSHOT_SUFFIX, ProducerSnapshots
+from broker.storage.producer_state import ProducerState
+from broker.storage.segment import (
+    INDEX_SUFFIX,
+    LOG_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    TRANSACTION_INDEX_SUFFIX,
+    Segment,
+)
+from broker.storage.segment_scan import DamageFound
+
+STRAY_DIRECTORY = "stray"
+CUT_SUFFIX = ".cut"
+COPY_CHUNK_BYTES = 1024 * 1024
+UNFINISHED_SUFFIXES = (DELETED_SUFFIX, ".tmp", ".cleaned")
+INDEX_SUFFIXES = (INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX)
+
+_DATA_FILE = re.compile(r"(\d{20})(\.\w+)")
+
+
+class PartitionDamaged(Exception):
+    """Data below the recovery point does not read. The files are as they were found."""
+
+
+@dataclass(slots=True)
+class LoadedPartition:
+    """A partition's state as recovery left it; everything below ``log_end_offset`` is durable."""
+
+    segments: list[Segment]
+    epochs: LeaderEpochs
+    producers: ProducerState
+    snapshots: ProducerSnapshots
+    log_start_offset: int
+    log_end_offset: int
+    notes: list[str] = field(default_factory=list)
+    """What was repaired, for the log of the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownBefore:
+    """What the checkpoints say about a partition; ``None`` where they say nothing."""
+
+    recovery_point: int = 0
+    log_start_offset: int | None = None
+    clean_shutdown: bool = False
+
+
+def load_partition(
+    environment: LogEnvironment, directory: str, known: KnownBefore, config: TopicConfig, now_ms: int
+) -> LoadedPartition:
+    """Raises ``PartitionDamaged``; ``OSError`` if the disk does not answer."""
+    return _Recovery(environment, directory, known, config, now_ms).run()
+
+
+class _Recovery:
+    """One opening of one partition. Looks first, changes files only once it knows nothing durable is lost."""
+
+    def __init__(
+        self, environment: LogEnvironment, directory: str, known: KnownBefore, config: TopicConfig, now_ms: int
+    ) -> None:
+        self.environment = environment
+        self.filesystem = environment.filesystem
+        self.directory = directory
+        self.known = known
+        self.config = config
+        self.now_ms = now_ms
+        self.notes: list[str] = []
+        self.epochs: LeaderEpochs | None = None
+        self.cut: DamageFound | None = None
+        self.scanned: list[Segment] = []
+
+    def run(self) -> LoadedPartition:
+        segments, snapshot_offsets = self._survey()
+        self.snapshots = ProducerSnapshots(self.filesystem, self.directory, snapshot_offsets)
+        self.producers = ProducerState()
+        if self.known.log_start_offset is not None and segments[0].base_offset > self.known.log_start_offset:
+            raise PartitionDamaged(
+                f"The log starts at offset {self.known.log_start_offset}, but its first segment file is "
+                f"{os.path.basename(segments[0].file.path)}: segment files are missing."
+            )
+        self._load_epochs()
+        kept = self._judge(segments)
+        log_end = kept[-1].next_offset
+        if log_end < self.known.recovery_point:
+            raise PartitionDamaged(
+                f"Everything below offset {self.known.recovery_point} was durable, but the log ends at {log_end}: "
+                f"files are missing or were cut short."
+            )
+        self._apply_cut(kept, segments[len(kept) :])
+        log_start = max(segments[0].base_offset, self.known.log_start_offset or 0)
+        if log_start > log_end:
+            kept, log_end = [self._start_over(kept, log_start)], log_start
+        self._finish_epochs(kept, log_start, log_end)
+        self._load_producers(kept, log_start, log_end)
+        return LoadedPartition(
+            kept, self.epochs or LeaderEpochs(), self.producers, self.snapshots, log_start, log_end, self.notes
+        )
+
+    # Looking ---------------------------------------------------------------------------------------
+
+    def _survey(self) -> tuple[list[Segment], list[int]]:
+        """Segments by base offset and the snapshots' offsets; leftovers of unfinished work go."""
+        sizes: dict[int, int] = {}
+        snapshots: list[int] = []
+        indexes: list[tuple[int, str]] = []
+        for name in self.filesystem.list_directory(self.directory):
+            path = os.path.join(self.directory, name)
+            if name.endswith(UNFINISHED_SUFFIXES):
+                self.filesystem.unlink(path)
+                continue
+            match = _DATA_FILE.fullmatch(name)
+            if match is None:
+                continue
+            base, suffix = int(match[1]), match[2]
+            if suffix == LOG_SUFFIX:
+                status = self.filesystem.status(path)
+                sizes[base] = status.size if status else 0
+            elif suffix == SNAPSHOT_SUFFIX:
+                snapshots.append(base)
+            elif suffix in INDEX_SUFFIXES:
+                indexes.append((base, path))
+        for base, path in indexes:
+            if base not in sizes:
+                self.filesystem.unlink(path)
+        segments = [Segment(self.environment, self.directory, base, sizes[base]) for base in sorted(sizes)]
+        return segments or [self._first_segment()], snapshots
+
+    def _first_segment(self) -> Segment:
+        """A directory without a log: new, or created just before a crash, or robbed of its files."""
+        start = self.known.log_start_offset or 0
+        if self.known.recovery_point > start:
+            raise PartitionDamaged(
+                f"Everything below offset {self.known.recovery_point} was durable, but there is no segment file."
+            )
+        segment = Segment(self.environment, self.directory, start)
+        self.environment.files.use(segment.file, create=True)
+        return segment
+
+    def _judge(self, segments: list[Segment]) -> list[Segment]:
+        """Look at or scan each segment, oldest first; returns those to keep, up to the first cut."""
+        gap_bytes_max = self.config.index_interval_bytes + 2 * self.config.max_message_bytes
+        for index, segment in enumerate(segments):
+            following = segments[index + 1].base_offset if index + 1 < len(segments) else None
+            trusted = self.known.clean_shutdown or (following is not None and following <= self.known.recovery_point)
+            try:
+                if trusted:
+                    segment.look_at_tail(gap_bytes_max)
+                else:
+                    self._scan(segment)
+                if following is not None and segment.next_offset != following:
+                    raise DamageFound(
+                        segment.size, segment.next_offset, f"the next segment file starts at offset {following}"
+                    )
+            except DamageFound as damage:
+                if trusted or damage.offset < self.known.recovery_point:
+                    raise PartitionDamaged(
+                        f"{os.path.basename(segment.file.path)}: {damage}. Everything below offset "
+                        f"{self.known.recovery_point} was durable, so this is not a torn write."
+                    ) from damage
+                self.cut = damage
+                return segments[: index + 1]
+        return segments
+
+    def _scan(self, segment: Segment) -> None:
+        self.scanned.append(segment)
+        epochs = self.epochs
+        for header in segment.recover(self.config.index_interval_bytes):
+            if epochs is not None:
+                epochs.learn(header.leader_epoch, header.base_offset)
+
+    # Changing --------------------------------------------------------------------------------------
+
+    def _apply_cut(self, kept: list[Segment], behind: list[Segment]) -> None:
+        """Make what was judged true on disk, and durable: from here on the log's end is the recovery point."""
+        last = kept[-1]
+        if self.cut is not None:
+            status = self.filesystem.status(last.file.path)
+            cut_bytes = (status.size if status else last.size) - last.size
+            self.notes.append(f"cut {cut_bytes} bytes behind offset {last.next_offset - 1}: {self.cut}")
+            self._keep_aside(last, cut_bytes)
+            for segment in reversed(behind):
+                self._set_aside(segment)
+            if behind:
+                self.filesystem.sync_directory(self.directory)
+            self.filesystem.truncate(self.environment.files.use(last.file), last.size)
+        for segment in self.scanned:
+            if segment.next_offset > self.known.recovery_point or segment is last:
+                segment.flush_indexes()
+                self.filesystem.datasync(self.environment.files.use(segment.file))
+
+    def _keep_aside(self, segment: Segment, cut_bytes: int) -> None:
+        """Copy what is about to be cut, if it is more than one torn batch could be: perhaps someone wants it."""
+        if cut_bytes <= self.config.max_message_bytes:
+            return
+        target = self._stray_path(f"{segment.next_offset:020d}{CUT_SUFFIX}")
+        source, copy = self.environment.files.use(segment.file), self.filesystem.open(target, create=True)
+        try:
+            position, end = segment.size, segment.size + cut_bytes
+            while position < end:
+                piece = self.filesystem.pread(source, min(COPY_CHUNK_BYTES, end - position), position)
+                self.filesystem.writev(copy, (piece,))
+                position += len(piece)
+        finally:
+            self.filesystem.close(copy)
+
+    def _set_aside(self, segment: Segment) -> None:
+        """A segment behind a hole can never be read in order; it may still hold data someone wants."""
+        segment.close()
+        for path in segment.paths():
+            if self.filesystem.status(path) is not None:
+                self.filesystem.rename(path, self._stray_path(os.path.basename(path)))
+        self.notes.append(f"moved {os.path.basename(segment.file.path)} to {STRAY_DIRECTORY}/: it is behind a hole")
+
+    def _stray_path(self, name: str) -> str:
+        log_dir, partition = os.path.split(self.directory)
+        stray = os.path.join(log_dir, STRAY_DIRECTORY)
+        self.filesystem.make_directory(stray)
+        return os.path.join(stray, f"{partition}.{name}")
+
+    def _start_over(self, segments: list[Segment], start: int) -> Segment:
+        """Records were deleted up to ``start`` by request, and the log behind it was lost unflushed."""
+        for segment in reversed(segments):
+            self._set_aside(segment)
+        fresh = Segment(self.environment, self.directory, start)
+        self.environment.files.use(fresh.file, create=True)
+        self.filesystem.sync_directory(self.directory)
+        return fresh
+
+    # Rebuilding ------------------------------------------------------------------------------------
+
+    def _load_epochs(self) -> None:
+        content = self.filesystem.read_file(os.path.join(self.directory, LEADER_EPOCH_FILE))
+        if content is None:
+            return
+        try:
+            self.epochs = LeaderEpochs.decode(content)
+        except ValueError as error:
+            self.notes.append(f"rebuilt {LEADER_EPOCH_FILE}: {error}")
+
+    def _finish_epochs(self, segments: list[Segment], log_start: int, log_end: int) -> None:
+        if self.epochs is None:
+            self.epochs = LeaderEpochs()
+            for segment in segments:
+                for _, header in segment.headers():
+                    self.epochs.learn(header.leader_epoch, header.base_offset)
+        self.epochs.truncate_from_end(log_end)
+        self.epochs.truncate_from_start(log_start)
+        path = os.path.join(self.directory, LEADER_EPOCH_FILE)
+        if self.filesystem.read_file(path) != self.epochs.encode() and self.epochs.entries():
+            self.filesystem.replace_file(path, self.epochs.encode())
+
+    def _load_producers(self, segments: list[Segment], log_start: int, log_end: int) -> None:
+        """Newest snapshot, then the batches behind it. After a crash one from before the last segment is preferred: the
+        replay then brings back all five remembered batches of each producer, a snapshot only the last."""
+        self.snapshots.remove_above(log_end)
+        highest = log_end if self.known.clean_shutdown else segments[-1].base_offset
+        found = self.snapshots.load_newest(self.producers, log_start, highest)
+        replay_from = log_start if found is None else found
+        replay_producers(segments, self.producers, replay_from, self.now_ms)
+        self.snapshots.keep_only({segment.base_offset for segment in segments} | {found or 0})
+
+
+def replay_producers(segments: list[Segment], state: ProducerState, from_offset: int, now_ms: int) -> None:
+    """Bring ``state``, which holds what is before ``from_offset``, up to the end of the log."""
+    for segment in segments:
+        if segment.next_offset <= from_offset:
+            continue
+        position = segment.find(from_offset) if from_offset > segment.base_offset else 0
+        for _, header in segment.headers(position):
+            if header.has_producer_id:
+                state.update(header, header.base_offset, now_ms)
