@@ -13,10 +13,11 @@ from pathlib import Path
 SECRET_KEY_LENGTH_MIN = 32
 
 
-def home_directory(environ: Mapping[str, str]) -> Path:
+def home_directory(environ: Mapping[str, str], create: bool = True) -> Path:
     """``OTTLA_HOME``, default ``./var``; made if it is not there, readable by nobody else."""
     home = Path(environ.get("OTTLA_HOME") or "var").absolute()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if create:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
     return home
 
 
@@ -54,5 +55,3 @@ def flag(environ: Mapping[str, str], name: str, default: bool = False) -> bool:
     if value in {"0", "false", "no", "off"}:
         return False
     raise ValueError(f"{name}={value!r}: write true or false")
-
-

@@ -55,12 +55,15 @@ class LoginPage(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
-        return {**context, **admin.site.each_context(self.request), "title": "Log in", "app_path": self.request.get_full_path()}
+        return {
+            **context,
+            **admin.site.each_context(self.request),
+            "title": "Log in",
+            "app_path": self.request.get_full_path(),
+        }
 
 
 @require_POST
 def logout_view(request: HttpRequest) -> HttpResponse:
     logout(request)
     return redirect("login")
-
-

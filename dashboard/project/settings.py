@@ -21,7 +21,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 # Ottla ---------------------------------------------------------------------------------------------
 try:
-    OTTLA_HOME = home_directory(os.environ)
+    # `up` may be given another home on its command line; it makes that one.
+    OTTLA_HOME = home_directory(os.environ, create=sys.argv[1:2] != ["up"])
     SECRET_KEY = secret_key(os.environ, OTTLA_HOME)
     DEBUG = flag(os.environ, "OTTLA_DEBUG")
     HTTPS = flag(os.environ, "OTTLA_HTTPS")
@@ -156,7 +157,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-SILENCED_SYSTEM_CHECKS = ["security.W008"] if HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+SILENCED_SYSTEM_CHECKS = (
+    ["security.W008"] if HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+)
 """Without a TLS proxy the Secure flag would lock everybody out of http://127.0.0.1; OTTLA_HTTPS sets it."""
 
 # Live data and jobs --------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ class FakeBroker:
     def __init__(self, answer: bytes | None = None) -> None:
         self.answer = answer
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.questions = 0
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
@@ -57,7 +57,7 @@ def forget_last_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def closed_port() -> str:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return "127.0.0.1:%d" % listener.getsockname()[1]
+        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_it_is_ok_when_every_broker_answers(client: Client, settings, broker: FakeBroker) -> None:

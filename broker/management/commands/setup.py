@@ -1,0 +1,44 @@
+"""``manage.py setup``: makes an ``OTTLA_HOME`` fit to serve. Safe to run again; ``up`` runs it when needed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from broker.supervisor import fingerprint
+from broker.supervisor.home import prepare_home
+from broker.supervisor.roles import PROJECT_ROOT
+
+ADMINISTRATOR = "admin"
+PASSWORD_BYTES = 15
+
+
+class Command(BaseCommand):
+    help = "Secrets, migrations, static files and the administrator `admin`, whose password is printed once."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        prepare_home(settings.OTTLA_HOME)
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        self._create_administrator()
+        fingerprint.store(settings.OTTLA_HOME, PROJECT_ROOT)
+
+    def _create_administrator(self) -> None:
+        """Only where there is none: neither a changed password nor a renamed account is touched."""
+        users = get_user_model()
+        if users._default_manager.filter(is_superuser=True).exists():
+            return
+        given = os.environ.get("OTTLA_ADMIN_PASSWORD")
+        password = given or secrets.token_urlsafe(PASSWORD_BYTES)
+        users._default_manager.create_superuser(ADMINISTRATOR, "", password)
+        if given:
+            self.stdout.write(f"administrator {ADMINISTRATOR}: password as given by OTTLA_ADMIN_PASSWORD")
+        else:
+            self.stdout.write(f"administrator {ADMINISTRATOR}, password {password}  (shown this once)")

@@ -1,0 +1,201 @@
+"""From options to processes: what runs, how it is started, when it is ready, in which order it stops. Pure.
+
+Commands are the ones a person would type; ``--only`` and the container images run the same.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from broker.supervisor.options import Endpoint, Options
+from broker.supervisor.readiness import http_answers, redis_answers
+from broker.supervisor.redis_server import find_server_program, server_arguments
+from broker.supervisor.service import Answers, OutputSays, ServiceSpec
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
+SETTINGS_MODULE = "dashboard.project.settings"
+CELERY_APP = "dashboard.project.celery:app"
+
+STOP_ORDER: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("web",), 1.2),
+    (("beat",), 0.7),
+    (("worker",), 3.3),
+    (("collector",), 0.8),
+    (("broker",), 3.0),
+    (("redis",), 0.5),
+)
+"""Groups of roles and the seconds each may take after SIGTERM. Whoever asks is gone before who answers.
+
+A Celery worker at rest needs 2.5 s. Brokers may also use what the groups before them left over.
+"""
+STOP_SECONDS_MAX = 9.6
+"""Of the ten an installation has; the rest is for the supervisor itself."""
+
+REMOVED_FROM_CHILDREN = frozenset({"OTTLA_ADMIN_PASSWORD", "OTTLA_ONLY"})
+
+WEBSOCKET_BYTES_MAX = 64 * 1024
+"""What a browser may send in one message; subscriptions are far smaller."""
+
+READY_LINE = re.compile(r"^ready\b")
+WORKER_READY = re.compile(r"celery@.*ready\.|worker@.*ready\.")
+BEAT_READY = re.compile(r"beat: Starting")
+
+assert sum(seconds for _, seconds in STOP_ORDER) < STOP_SECONDS_MAX
+
+
+def service_specs(options: Options, python: str = sys.executable) -> list[ServiceSpec]:
+    """Everything ``--only`` lets through, in the order of need. Raises ``ValueError`` when Redis is wanted and missing."""
+    wanted = {spec.name: spec for spec in _all_specs(options, python) if _selected(spec, options)}
+    return [_without_absent_needs(spec, wanted) for spec in wanted.values()]
+
+
+def child_environment(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every process gets: the given environment, with the answers of this installation filled in."""
+    result = {name: value for name, value in environ.items() if name not in REMOVED_FROM_CHILDREN}
+    result.update(
+        OTTLA_HOME=str(options.home),
+        OTTLA_BROKERS=str(options.brokers),
+        OTTLA_KAFKA=str(options.kafka),
+        OTTLA_HTTP=str(options.http),
+        OTTLA_REDIS_URL=options.redis_url or f"unix://{options.valkey_socket}?db=0",
+        DJANGO_SETTINGS_MODULE=environ.get("DJANGO_SETTINGS_MODULE") or SETTINGS_MODULE,
+        PYTHONUNBUFFERED="1",
+    )
+    # One arena instead of one per thread: an idle Django process is 10 to 20 MB smaller.
+    result.setdefault("MALLOC_ARENA_MAX", "2")
+    # As Kafka's own quick-start configuration does: nobody waits three seconds for a first consumer here.
+    result.setdefault("OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0")
+    if options.http.host not in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):
+        result.setdefault("OTTLA_ALLOWED_HOSTS", f"{options.http.host},127.0.0.1,localhost")
+    return result
+
+
+def listening_endpoints(options: Options, specs: list[ServiceSpec]) -> dict[str, Endpoint]:
+    """Every port that will be bound, with what a person has to know when it is taken."""
+    endpoints: dict[str, Endpoint] = {}
+    for spec in specs:
+        if spec.role == "broker":
+            broker_id = int(spec.name.rpartition("-")[2])
+            endpoints[f"{spec.name}, Kafka clients; choose another with --kafka HOST:PORT or OTTLA_KAFKA"] = (
+                options.client_endpoint(broker_id)
+            )
+            endpoints[f"{spec.name}, internal listener, 10000 above --kafka HOST:PORT or OTTLA_KAFKA"] = (
+                options.internal_endpoint(broker_id)
+            )
+        elif spec.role == "web":
+            endpoints["web; choose another with --http HOST:PORT or OTTLA_HTTP"] = options.http
+    return endpoints
+
+
+def _all_specs(options: Options, python: str) -> list[ServiceSpec]:
+    brokers = [_broker(options, python, broker_id) for broker_id in _broker_ids(options)]
+    specs = [*brokers, _collector(python), _worker(python), _beat(options, python), _web(options, python)]
+    if options.redis_url and options.only != "redis":
+        return specs
+    if options.only in ("", "redis"):
+        return [_redis(options), *specs]
+    return specs
+
+
+def _selected(spec: ServiceSpec, options: Options) -> bool:
+    return options.only in ("", spec.role, spec.name)
+
+
+def _without_absent_needs(spec: ServiceSpec, present: Mapping[str, ServiceSpec]) -> ServiceSpec:
+    needs = tuple(name for name in spec.needs if name in present)
+    return spec if needs == spec.needs else replace(spec, needs=needs)
+
+
+def _broker_ids(options: Options) -> list[int]:
+    role, _, number = options.only.partition("-")
+    if role == "broker" and number:
+        return [int(number)]
+    return list(range(1, options.brokers + 1))
+
+
+def _stop_seconds(role: str) -> float:
+    return next(seconds for roles, seconds in STOP_ORDER if role in roles)
+
+
+def _redis(options: Options) -> ServiceSpec:
+    return ServiceSpec(
+        name="redis",
+        role="redis",
+        argv=server_arguments(find_server_program(), options.valkey_socket),
+        readiness=Answers(probe=lambda: redis_answers(options.valkey_socket)),
+        stop_seconds=_stop_seconds("redis"),
+        address=f"unix:{options.valkey_socket}",
+    )
+
+
+def _broker(options: Options, python: str, broker_id: int) -> ServiceSpec:
+    return ServiceSpec(
+        name=f"broker-{broker_id}",
+        role="broker",
+        argv=(python, "-m", "broker", "--id", str(broker_id)),
+        readiness=OutputSays(pattern=READY_LINE),
+        stop_seconds=_stop_seconds("broker"),
+        address=f"{options.client_endpoint(broker_id)}, internal {options.internal_endpoint(broker_id)}",
+    )
+
+
+def _collector(python: str) -> ServiceSpec:
+    return ServiceSpec(
+        name="collector",
+        role="collector",
+        argv=(python, "manage.py", "runcollector"),
+        readiness=OutputSays(pattern=READY_LINE),
+        needs=("redis",),
+        needs_setup=True,
+        stop_seconds=_stop_seconds("collector"),
+    )
+
+
+def _worker(python: str) -> ServiceSpec:
+    # Gossip, mingle and heartbeats are for fleets of workers that watch each other; here they are idle CPU.
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    return ServiceSpec(
+        name="worker",
+        role="worker",
+        argv=(python, "-m", "celery", "-A", CELERY_APP, "worker", "--loglevel", "INFO", *quiet),
+        readiness=OutputSays(pattern=WORKER_READY),
+        needs=("redis",),
+        needs_setup=True,
+        stop_seconds=_stop_seconds("worker"),
+    )
+
+
+def _beat(options: Options, python: str) -> ServiceSpec:
+    return ServiceSpec(
+        name="beat",
+        role="beat",
+        argv=(
+            *(python, "-m", "celery", "-A", CELERY_APP, "beat", "--loglevel", "INFO"),
+            *("--pidfile", "", "--schedule", str(options.home / "beat-schedule")),
+        ),
+        readiness=OutputSays(pattern=BEAT_READY),
+        needs=("redis",),
+        needs_setup=True,
+        stop_seconds=_stop_seconds("beat"),
+    )
+
+
+def _web(options: Options, python: str) -> ServiceSpec:
+    return ServiceSpec(
+        name="web",
+        role="web",
+        argv=(
+            *(python, "-m", "daphne", "--bind", options.http.host, "--port", str(options.http.port)),
+            *("--no-server-name", "--verbosity", "1", "--websocket-max-message-size", str(WEBSOCKET_BYTES_MAX)),
+            "dashboard.project.asgi:application",
+        ),
+        readiness=Answers(probe=lambda: http_answers(options.http, "localhost")),
+        needs=("redis",),
+        needs_setup=True,
+        stop_seconds=_stop_seconds("web"),
+        address=f"http://{options.http.reachable()}/",
+    )

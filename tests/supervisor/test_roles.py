@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from broker.supervisor.options import options_from_environment
+from broker.supervisor.roles import STOP_ORDER, child_environment, listening_endpoints, service_specs
+from broker.supervisor.supervisor import stop_budget
+
+
+def names(**environ: str) -> list[str]:
+    return [spec.name for spec in service_specs(options_from_environment(environ))]
+
+
+def test_everything_is_one_of_each_and_as_many_brokers_as_asked_for() -> None:
+    assert names(OTTLA_BROKERS="2") == ["redis", "broker-1", "broker-2", "collector", "worker", "beat", "web"]
+
+
+def test_a_given_redis_is_used_instead_of_one_of_our_own() -> None:
+    assert names(REDIS_URL="redis://cache:6379/0") == ["broker-1", "collector", "worker", "beat", "web"]
+
+
+@pytest.mark.parametrize("role", ["redis", "collector", "worker", "beat", "web"])
+def test_a_role_runs_alone_and_needs_nothing_it_does_not_start(role: str) -> None:
+    (spec,) = service_specs(options_from_environment({"OTTLA_ONLY": role}))
+    assert spec.role == role
+    assert spec.needs == ()
+
+
+def test_brokers_run_alone_all_of_them_or_one() -> None:
+    assert names(OTTLA_ONLY="broker", OTTLA_BROKERS="2") == ["broker-1", "broker-2"]
+    assert names(OTTLA_ONLY="broker-2") == ["broker-2"]
+
+
+def test_every_role_has_a_place_in_the_order_of_stopping() -> None:
+    specs = service_specs(options_from_environment({}))
+    assert [role for roles, _ in STOP_ORDER for role in roles] == [
+        "web",
+        "beat",
+        "worker",
+        "collector",
+        "broker",
+        "redis",
+    ]
+    assert {spec.role for spec in specs} == {role for roles, _ in STOP_ORDER for role in roles}
+
+
+def test_brokers_may_use_the_time_nobody_else_needed_to_stop() -> None:
+    broker = [role for role, _ in STOP_ORDER].index(("broker",))
+    assert stop_budget(broker, remaining_seconds=9.0) == 8.5
+    assert stop_budget(0, remaining_seconds=9.0) == STOP_ORDER[0][1]
+
+
+def test_children_get_the_same_answers_but_not_the_password() -> None:
+    environ = {"OTTLA_HOME": "/srv/o", "OTTLA_ADMIN_PASSWORD": "x", "OTTLA_NUM_PARTITIONS": "4", "PATH": "/bin"}
+    child = child_environment(options_from_environment(environ), environ)
+    assert child["OTTLA_HOME"] == "/srv/o"
+    assert child["OTTLA_NUM_PARTITIONS"] == "4"
+    assert child["OTTLA_REDIS_URL"] == "unix:///srv/o/valkey.sock?db=0"
+    assert child["PATH"] == "/bin"
+    assert "OTTLA_ADMIN_PASSWORD" not in child
+
+
+def test_the_rebalance_delay_of_a_broker_can_be_chosen() -> None:
+    name = "OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS"
+    assert child_environment(options_from_environment({}), {})[name] == "0"
+    assert child_environment(options_from_environment({}), {name: "3000"})[name] == "3000"
+
+
+def test_every_port_that_will_be_bound_is_checked() -> None:
+    options = options_from_environment({"OTTLA_BROKERS": "2"})
+    ports = {endpoint.port for endpoint in listening_endpoints(options, service_specs(options)).values()}
+    assert ports == {9092, 9093, 19092, 19093, 8000}
