@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,11 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerFacts:
-    """Counters only grow while the process lives."""
+class NetworkFacts:
+    """What the server counts. Counters only grow while the process lives."""
 
     connections: int = 0
     requests_total: int = 0
-    fsync_rounds_total: int = 0
-    produce_refused_reason: str = ""
-    offline_log_dir_reason: str = ""
 
 
 def rss_bytes() -> int:
@@ -34,12 +30,3 @@ def rss_bytes() -> int:
 def cpu_seconds() -> float:
     """User and system time of this process."""
     return round(time.process_time(), 3)
-
-
-def disk_bytes(directory: str) -> tuple[int, int]:
-    """(free for us, total) of the directory's file system; (-1, -1) when it cannot be asked."""
-    try:
-        usage = shutil.disk_usage(directory)
-    except OSError:
-        return -1, -1
-    return usage.free, usage.total

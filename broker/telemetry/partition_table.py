@@ -29,8 +29,6 @@ class _Entry:
     signature: tuple[Any, ...]
     image: PartitionImage | None
     sample: PartitionSample
-    recovered_record_ms: int
-    """Largest timestamp found in the log when the partition was first seen: a restart does not forget it."""
 
 
 class PartitionTable:
@@ -77,13 +75,12 @@ class PartitionTable:
         placed = entry.image if entry and not image_moved else _placement(image, partition.topic_partition)
         if entry is not None and entry.signature == signature and entry.image is placed:
             return None
-        recovered_ms = entry.recovered_record_ms if entry else _newest_record_ms(partition)
-        sample = _sample(partition, placed, recovered_ms)
+        sample = _sample(partition, placed)
         self._count(sample, entry.sample if entry else None)
         if entry is not None and entry.sample == sample:
             entry.signature, entry.image = signature, placed
             return None
-        self._entries[partition.topic_partition] = _Entry(signature, placed, sample, recovered_ms)
+        self._entries[partition.topic_partition] = _Entry(signature, placed, sample)
         return sample
 
     def _update_offline(
@@ -136,12 +133,7 @@ def _placement(image: ClusterImage, topic_partition: TopicPartition) -> Partitio
     return image.partition(topic_partition.topic, topic_partition.partition)
 
 
-def _newest_record_ms(partition: Partition) -> int:
-    newest = partition.log.max_timestamp()
-    return -1 if newest is None else newest[1]
-
-
-def _sample(partition: Partition, placed: PartitionImage | None, recovered_ms: int) -> PartitionSample:
+def _sample(partition: Partition, placed: PartitionImage | None) -> PartitionSample:
     log = partition.log
     return PartitionSample(
         topic=partition.topic_partition.topic,
@@ -159,7 +151,7 @@ def _sample(partition: Partition, placed: PartitionImage | None, recovered_ms: i
         bytes_in_total=partition.bytes_in_total,
         records_in_total=partition.records_in_total,
         bytes_out_total=partition.bytes_out_total,
-        last_record_ms=max(partition.last_record_ms, recovered_ms),
+        last_record_ms=log.last_record_ms,
         last_append_ms=partition.last_append_ms,
         producers=len(log.producer_state),
     )

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from broker import limits
+from broker.errors import KafkaError
 from broker.protocol.private import TelemetryRequest
-from broker.telemetry.facts import BrokerFacts, cpu_seconds, disk_bytes, rss_bytes
+from broker.telemetry.facts import NetworkFacts, cpu_seconds, rss_bytes
 from broker.telemetry.group_table import GroupTable
 from broker.telemetry.partition_table import PartitionTable
 from broker.telemetry.sample import BrokerSample, GroupSample, Sample, TelemetryResponse
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
     from broker.clock import Clock
     from broker.cluster.image import ClusterImage
     from broker.partition.driver import Partition
+    from broker.partition.manager import ManagerStatistics
 
 logger = logging.getLogger(__name__)
 
 LISTENER_GONE_SECONDS = 10.0
 POLL_WAIT_MS_MAX = 30_000
-DISK_CHECK_TICKS = 5
-"""Free space is asked for every so many ticks: it is a system call on a file system that may be slow."""
 
 assert POLL_WAIT_MS_MAX >= limits.SAMPLE_INTERVAL_MS
 
@@ -50,6 +50,8 @@ class PartitionSource(Protocol):
 
     def offline(self) -> Mapping[TopicPartition, str]:
         """Partitions it should hold but cannot, with the reason."""
+
+    def statistics(self) -> ManagerStatistics: ...
 
 
 class GroupSource(Protocol):
@@ -67,7 +69,7 @@ class Sampler:
         cluster: ClusterSource,
         partitions: PartitionSource,
         groups: GroupSource,
-        facts: Callable[[], BrokerFacts],
+        network: Callable[[], NetworkFacts],
         log_dir: str,
         ack_durability: str,
         interval_ms: int = limits.SAMPLE_INTERVAL_MS,
@@ -79,7 +81,7 @@ class Sampler:
         self._cluster = cluster
         self._partitions = partitions
         self._groups = groups
-        self._facts = facts
+        self._network = network
         self._log_dir = log_dir
         self._ack_durability = ack_durability
         self._interval_ms = interval_ms
@@ -92,7 +94,6 @@ class Sampler:
         self._topic_table = TopicTable()
         self._partition_table = PartitionTable()
         self._group_table = GroupTable(_LogTimes(self._here))
-        self._disk = (-1, -1)
         self._last_poll = float("-inf")
         self._ticked: asyncio.Event = asyncio.Event()
         self._listened: asyncio.Event = asyncio.Event()
@@ -219,9 +220,7 @@ class Sampler:
         return sample
 
     def _broker_sample(self, image: ClusterImage) -> BrokerSample:
-        if self._seq % DISK_CHECK_TICKS == 1:
-            self._disk = disk_bytes(self._log_dir)
-        facts = self._facts()
+        network, storage = self._network(), self._partitions.statistics()
         registered = image.brokers.get(self._node_id)
         totals = self._partition_table
         return BrokerSample(
@@ -233,18 +232,18 @@ class Sampler:
             started_at_ms=self._started_at_ms,
             cpu_seconds=cpu_seconds(),
             rss_bytes=rss_bytes(),
-            connections=facts.connections,
-            requests_total=facts.requests_total,
+            connections=network.connections,
+            requests_total=network.requests_total,
             bytes_in_total=totals.bytes_in_total,
             bytes_out_total=totals.bytes_out_total,
             records_in_total=totals.records_in_total,
-            fsync_rounds_total=facts.fsync_rounds_total,
+            fsync_rounds_total=storage.fsync_rounds_total,
             ack_durability=self._ack_durability,
-            disk_free_bytes=self._disk[0],
-            disk_total_bytes=self._disk[1],
+            disk_free_bytes=storage.disk_free_bytes,
+            disk_total_bytes=storage.disk_total_bytes,
             log_dir=self._log_dir,
-            produce_refused_reason=facts.produce_refused_reason,
-            offline_log_dir_reason=facts.offline_log_dir_reason,
+            produce_refused_reason=storage.produce_refused_reason,
+            offline_log_dir_reason=storage.offline_log_dir_reason,
         )
 
 
@@ -262,4 +261,8 @@ class _LogTimes:
         partition = self._here[topic_partition]
         if offset >= partition.high_watermark:
             return NO_TIMESTAMP
-        return partition.log.timestamp_at(offset)
+        try:
+            return partition.log.timestamp_at(offset)
+        except KafkaError as error:
+            logger.warning("no timestamp of %s at %d: %s", topic_partition, offset, error)
+            return NO_TIMESTAMP
