@@ -50,7 +50,7 @@ def special_kinds(api: str, direction: str, version: int) -> dict[str, str]:
 def test_bytes_equal_those_of_kio_and_kio_reads_them_back(api: str, direction: str) -> None:
     versions = served_versions(api)
 
-    @settings(max_examples=8 * len(versions), deadline=None)
+    @settings(max_examples=5 * len(versions))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(versions))
@@ -74,7 +74,7 @@ def test_a_default_message_survives_every_version(api: str, direction: str) -> N
 
 @pytest.mark.parametrize(("api", "direction"), SERVED_MESSAGES)
 def test_a_body_cut_anywhere_is_malformed(api: str, direction: str) -> None:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=6)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(served_versions(api)))
@@ -90,7 +90,7 @@ def test_a_body_cut_anywhere_is_malformed(api: str, direction: str) -> None:
 
 @pytest.mark.parametrize(("api", "direction"), SERVED_MESSAGES)
 def test_random_bytes_are_read_or_malformed_and_nothing_else(api: str, direction: str) -> None:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=40)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(served_versions(api)))

@@ -20,7 +20,7 @@ def test_kafka_python_reads_our_bytes_and_writes_them_again(api: str, direction:
         pytest.skip("kafka-python does not have this message")
     versions = [version for version in served_versions(api) if version <= cls.max_version]
 
-    @settings(max_examples=4 * len(versions), deadline=None)
+    @settings(max_examples=2 * len(versions))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(versions))

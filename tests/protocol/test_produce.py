@@ -84,7 +84,7 @@ def expected_frame(version: int, correlation_id: int, topics: Any, throttle_ms: 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_requests_are_read_as_by_the_compiled_codec(version: int, data: st.DataObject) -> None:
     body = codec.encode_request(ApiKey.PRODUCE, version, data.draw(messages("produce", "request", version)))
@@ -92,7 +92,7 @@ def test_requests_are_read_as_by_the_compiled_codec(version: int, data: st.DataO
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=25)
 @given(topics=topic_results, correlation_id=int32, throttle_ms=int32)
 def test_responses_equal_those_of_the_compiled_codec(
     version: int, topics: Any, correlation_id: int, throttle_ms: int
@@ -137,7 +137,7 @@ def test_a_body_cut_anywhere_is_malformed(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_damaged_bodies_are_read_as_by_the_compiled_codec_or_malformed(version: int, data: st.DataObject) -> None:
     body = bytearray(one_batch(version, b"abcdefgh"))

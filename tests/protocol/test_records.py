@@ -35,7 +35,6 @@ def contents(records: object) -> list[tuple[object, ...]]:
     return [(r.timestamp, r.key, r.value, list(r.headers)) for r in records]  # type: ignore[attr-defined]
 
 
-@settings(deadline=None)
 @given(record_lists, st.sampled_from(CODECS), st.integers(0, 2**60))
 def test_what_is_built_is_read_back(records: list[Record], compression: str, base_offset: int) -> None:
     built = build_batch(records, compression=compression, base_offset=base_offset)
@@ -147,7 +146,7 @@ def test_an_unknown_codec_is_corrupt() -> None:
         list(iter_records(built, verify_crc=False))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.data())
 def test_damaged_records_raise_nothing_but_kafka_errors(data: st.DataObject) -> None:
     built = build_batch(data.draw(record_lists), compression=data.draw(st.sampled_from(CODECS)))
