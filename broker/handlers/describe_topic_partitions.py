@@ -40,14 +40,14 @@ def handle(request: Request, message: Any, services: Services) -> Any:
             answered.append(_unknown(name))
             continue
         start = first_partition if name == first_name else 0
-        page = range(start, min(start + left, len(topic.partitions)))
-        if left == 0 and start < len(topic.partitions):
+        stop = min(start + left, len(topic.partitions))
+        if left == 0:
             return _response(answered, name, start)
-        if page or not topic.partitions[start:]:
-            answered.append(_known(topic, page, services))
-        left -= len(page)
-        if page.stop < len(topic.partitions):
-            return _response(answered, name, max(page.stop, start))
+        if start < stop:
+            answered.append(_known(topic, range(start, stop), services))
+            left -= stop - start
+        if stop < len(topic.partitions):
+            return _response(answered, name, stop)
     return _response(answered, None, 0)
 
 

@@ -77,7 +77,9 @@ CREATE TABLE IF NOT EXISTS session (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS store (singleton INTEGER PRIMARY KEY CHECK (singleton = 1), revision INTEGER NOT NULL);
 INSERT OR IGNORE INTO store VALUES (1, 0);
-CREATE TABLE IF NOT EXISTS liveness.deadline (session TEXT PRIMARY KEY, deadline_ms INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_LIVENESS_SCHEMA = """
+CREATE TABLE IF NOT EXISTS liveness.deadline (session TEXT PRIMARY KEY, deadline_ms INTEGER NOT NULL) WITHOUT ROWID
 """
 
 
@@ -200,10 +202,11 @@ class SqliteStore:
             (version,) = database.execute("PRAGMA main.user_version").fetchone()
             if version > SCHEMA_VERSION:
                 raise StoreUnavailable(f"{self._path} was written by a newer version (schema {version})")
-            for statement in _SCHEMA.split(";"):
-                if statement.strip():
+            if version < SCHEMA_VERSION:
+                for statement in _SCHEMA.split(";"):
                     database.execute(statement)
-            database.execute(f"PRAGMA main.user_version = {SCHEMA_VERSION}")
+                database.execute(f"PRAGMA main.user_version = {SCHEMA_VERSION}")
+            database.execute(_LIVENESS_SCHEMA)  # its file may have been lost: it holds nothing that lasts
         except BaseException:
             database.execute("ROLLBACK")
             raise

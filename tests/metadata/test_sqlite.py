@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker.clock import ManualClock
+from broker.metadata import sqlite
+from broker.metadata.sqlite import SqliteStore
+from broker.metadata.store import RevisionCompacted, SessionExpired, StoreUnavailable, Transaction
+from tests.metadata.contract import TIMEOUT_MS, OpenStore, StoreContract, put, take
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metadata.sqlite3"
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture
+    async def open_store(self, path: Path, clock: ManualClock) -> AsyncIterator[OpenStore]:
+        opened: list[SqliteStore] = []
+
+        async def open_() -> SqliteStore:
+            # The interval is short here so that the suite is quick, not because a broker polls so often.
+            store = SqliteStore(path, clock=clock, poll_interval=0.02)
+            await store.start()
+            opened.append(store)
+            return store
+
+        yield open_
+        for store in opened:
+            await store.close()
+
+
+async def started(path: Path, clock: ManualClock | None = None) -> SqliteStore:
+    store = SqliteStore(path, clock=clock, poll_interval=0.02)
+    await store.start()
+    return store
+
+
+async def test_what_was_committed_is_there_after_a_restart(path: Path) -> None:
+    store = await started(path)
+    revision = await store.commit(put(a=b"1"))
+    await store.close()
+    store = await started(path)
+    snapshot = await store.range()
+    assert [(entry.key, entry.value) for entry in snapshot.entries] == [("a", b"1")]
+    assert snapshot.revision == revision
+    await store.close()
+
+
+async def test_commits_are_synchronous_and_renewals_are_not(path: Path) -> None:
+    store = await started(path)
+
+    def pragmas() -> tuple[int, str, int]:
+        assert store._database is not None
+        read = store._database.execute
+        return (
+            read("PRAGMA main.synchronous").fetchone()[0],
+            read("PRAGMA main.journal_mode").fetchone()[0],
+            read("PRAGMA liveness.synchronous").fetchone()[0],
+        )
+
+    full, off = 2, 0
+    assert await store._run(pragmas) == (full, "wal", off)
+    await store.close()
+
+
+async def test_renewing_a_session_is_no_change_to_anyone(path: Path) -> None:
+    store = await started(path)
+    session = await store.open_session("broker-1", TIMEOUT_MS)
+    before = await store._run(store._read_data_version)
+    other = await started(path)
+    seen = await other._run(other._read_data_version)
+    for _ in range(3):
+        await store.renew_session(session)
+    assert await store._run(store._read_data_version) == before
+    assert await other._run(other._read_data_version) == seen
+    await other.close()
+    await store.close()
+
+
+async def test_a_watcher_that_is_too_far_behind_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "CHANGES_KEPT", 4)
+    monkeypatch.setattr(sqlite, "TRIM_EVERY", 2)
+    store = await started(path)
+    start = await store.commit(put(a=b"0"))
+    for number in range(10):
+        await store.commit(put(a=str(number).encode()))
+    with pytest.raises(RevisionCompacted):
+        await take(store, start, 1)
+    current = (await store.range()).revision
+    assert [commit.revision for commit in await take(store, current - 3, 3)] == [current - 2, current - 1, current]
+    await store.close()
+
+
+async def test_a_watcher_of_a_store_that_was_replaced_by_an_older_one_is_told_so(path: Path) -> None:
+    store = await started(path)
+    revision = await store.commit(put(a=b"0"))
+    with pytest.raises(RevisionCompacted):
+        await take(store, revision + 5, 1)
+    await store.close()
+
+
+async def test_a_long_change_log_is_read_in_pieces_without_a_gap(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "WATCH_BATCH", 3)
+    store = await started(path)
+    start = await store.commit(put(a=b"0"))
+    for number in range(11):
+        await store.commit(put(a=str(number).encode()))
+    assert [c.revision for c in await take(store, start, 11)] == list(range(start + 1, start + 12))
+    await store.close()
+
+
+async def test_the_event_loop_goes_on_while_another_process_holds_the_write_lock(path: Path) -> None:
+    store = await started(path)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.create_task(store.commit(put(a=b"1")))
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    assert not waiting.done()
+    blocker.execute("COMMIT")
+    blocker.close()
+    await waiting
+    await store.close()
+
+
+@pytest.fixture
+def no_database(path: Path) -> Path:
+    path.write_bytes(b"this is not SQLite" * 1000)
+    return path
+
+
+async def test_a_file_that_is_no_database_is_reported_as_unavailable(no_database: Path) -> None:
+    path = no_database
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await store.start()
+    await store.close()
+
+
+async def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+    database = sqlite3.connect(path)
+    database.execute(f"PRAGMA user_version = {sqlite.SCHEMA_VERSION + 1}")
+    database.close()
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnavailable, match="newer version"):
+        await store.start()
+    await store.close()
+
+
+async def test_deadlines_of_another_boot_are_void(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    monkeypatch.setattr(sqlite, "_boot_id", lambda: "first boot")
+    store = await started(path, clock)
+    session = await store.open_session("broker-1", TIMEOUT_MS)
+    monkeypatch.setattr(sqlite, "_boot_id", lambda: "second boot")
+    other = await started(path, clock)
+    assert await other.expire_sessions() == 1
+    with pytest.raises(SessionExpired):
+        await store.renew_session(session)
+    await other.close()
+    await store.close()
+
+
+async def test_a_deadline_further_away_than_the_timeout_is_void(path: Path) -> None:
+    """Without boot ids (not Linux) this is what a monotonic clock that began anew looks like."""
+    later = ManualClock()
+    later.advance(10**9)
+    store = await started(path, later)
+    await store.open_session("broker-1", TIMEOUT_MS)
+    other = await started(path, ManualClock())
+    assert await other.expire_sessions() == 1
+    await other.close()
+    await store.close()
+
+
+async def test_several_stores_may_open_a_new_file_at_once(path: Path) -> None:
+    stores = [SqliteStore(path) for _ in range(6)]
+    await asyncio.gather(*(store.start() for store in stores))
+    await asyncio.gather(*(store.commit(Transaction(puts={f"k{i}": b""})) for i, store in enumerate(stores)))
+    assert len((await stores[0].range()).entries) == 6
+    for store in stores:
+        await store.close()
+
+
+async def test_no_thread_outlives_its_store(path: Path) -> None:
+    before = threading.active_count()
+    store = await started(path)
+    await store.close()
+    await store.close()
+    assert threading.active_count() <= before + 1  # asyncio's own executor thread that joined ours
+
+
+def _hold_a_session(path: Path, ready: multiprocessing.synchronize.Event) -> None:
+    async def hold() -> None:
+        store = await started(path)
+        session = await store.open_session("broker-1", 3_600_000)
+        await store.commit(Transaction(ephemeral_puts={"a": b"1"}, session=session))
+        ready.set()
+        await asyncio.Event().wait()
+
+    asyncio.run(hold())
+
+
+async def test_the_session_of_a_killed_process_ends_long_before_its_timeout(path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Event()
+    process = spawn.Process(target=_hold_a_session, args=(path, ready), daemon=True)
+    process.start()
+    try:
+        assert await asyncio.to_thread(ready.wait, 30)
+        store = await started(path)
+        assert await store.expire_sessions() == 0
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await asyncio.to_thread(process.join)
+        assert await store.get("a") is not None
+        assert await store.expire_sessions() == 1
+        assert await store.get("a") is None
+        await store.close()
+    finally:
+        process.kill()
+        process.join()
+        process.close()
