@@ -219,13 +219,6 @@ def set_log_append_time(buffer: bytearray | memoryview, at: int, timestamp_ms: i
     _CRC.pack_into(buffer, at + CRC_AT, compute_crc(buffer, at, size))
 
 
-def set_max_timestamp(buffer: bytearray | memoryview, at: int, timestamp_ms: int) -> None:
-    """Correct a header whose ``max_timestamp`` does not match its records. Writes a new CRC."""
-    size = batch_size(buffer, at)
-    _TIMESTAMP.pack_into(buffer, at + MAX_TIMESTAMP_AT, timestamp_ms)
-    _CRC.pack_into(buffer, at + CRC_AT, compute_crc(buffer, at, size))
-
-
 def _bad_header(buffer: Buffer, at: int) -> KafkaError:
     """Why ``read_header`` refuses; only reached on bad input, so it may look closely."""
     remaining = len(buffer) - at

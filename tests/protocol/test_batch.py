@@ -105,14 +105,6 @@ def test_log_append_time_is_written_with_a_new_checksum() -> None:
     assert batch.crc_is_valid(buffer, 2, header.size)
 
 
-def test_a_corrected_max_timestamp_has_a_new_checksum() -> None:
-    buffer = a_batch()
-    batch.set_max_timestamp(buffer, 0, 1234)
-    assert batch.read_header(buffer).max_timestamp == 1234
-    assert not batch.read_header(buffer).is_log_append_time
-    assert batch.crc_is_valid(buffer, 0, len(buffer))
-
-
 def test_whole_batches_of_a_read_that_ended_inside_one() -> None:
     first, second = bytes(a_batch(2)), bytes(a_batch(3, base_offset=2))
     both = first + second
