@@ -10,8 +10,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import logout
-from django.contrib.auth.views import LoginView
+from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.cache import cache
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
@@ -61,6 +62,13 @@ class LoginPage(LoginView):
             "title": "Log in",
             "app_path": self.request.get_full_path(),
         }
+
+
+def admin_login(request: HttpRequest) -> HttpResponse:
+    """Stands in front of the admin's own form, which would know nothing of the attempts counted here."""
+    if request.user.is_authenticated:
+        raise PermissionDenied("Administration is for staff accounts.")
+    return redirect_to_login(request.GET.get("next") or "/admin/")
 
 
 @require_POST

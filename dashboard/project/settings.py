@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from broker.supervisor.options import client_endpoints, internal_endpoints
+from dashboard.pages.navigation import UNFOLD  # noqa: F401  (the setting of that name)
 from dashboard.project.home import comma_list, flag, home_directory, secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-from dashboard.project.login import LoginPage, logout_view
+from dashboard.project.login import LoginPage, admin_login, logout_view
 from dashboard.services.health import healthz
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("login/", LoginPage.as_view(), name="login"),
     path("logout/", logout_view, name="logout"),
+    path("admin/login/", admin_login),
     path("admin/", admin.site.urls),
+    path("", include("dashboard.pages.urls")),
 ]
