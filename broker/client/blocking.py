@@ -214,7 +214,7 @@ class Client:
     # Groups ----------------------------------------------------------------------------------------
 
     def list_groups(self) -> list[GroupListing]:
-        return self._run(lambda client: client.groups.list())
+        return self._run(lambda client: client.groups.list_all())
 
     def describe_group(self, group_id: str) -> GroupDescription:
         return self._run(lambda client: client.groups.describe_one(group_id))

@@ -19,7 +19,7 @@ class GroupsClient:
     def __init__(self, router: Router) -> None:
         self._router = router
 
-    async def list(self) -> list[GroupListing]:
+    async def list_all(self) -> list[GroupListing]:
         """Every group of every broker, by id. A broker that is still loading its groups fails the call."""
 
         async def attempt() -> list[GroupListing]:

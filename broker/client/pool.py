@@ -20,17 +20,22 @@ class ConnectionPool:
         self._secret = secret
         self._connect_timeout_seconds = connect_timeout_seconds
         self._connections: dict[Address, list[Connection]] = {}
-        self._opening: dict[Address, int] = {}
+        self._opening: dict[Address, set[asyncio.Future[None]]] = {}
+        """Per address one future for each connection being opened."""
 
     async def acquire(self, address: Address) -> Connection:
         """A usable connection. Nothing has to be given back: a connection is shared while it lives."""
-        alive = self._alive(address)
-        idle = next((connection for connection in alive if connection.pending_count == 0), None)
-        if idle is not None:
-            return idle
-        if alive and len(alive) + self._opening.get(address, 0) >= CONNECTIONS_PER_BROKER_MAX:
-            return min(alive, key=lambda connection: connection.pending_count)
-        return await self._open(address)
+        while True:
+            alive = self._alive(address)
+            idle = next((connection for connection in alive if connection.pending_count == 0), None)
+            if idle is not None:
+                return idle
+            opening = self._opening.setdefault(address, set())
+            if len(alive) + len(opening) < CONNECTIONS_PER_BROKER_MAX:
+                return await self._open(address, opening)
+            if alive:
+                return min(alive, key=lambda connection: connection.pending_count)
+            await asyncio.wait(opening, return_when=asyncio.FIRST_COMPLETED)
 
     def is_connected(self, address: Address) -> bool:
         return bool(self._alive(address))
@@ -45,8 +50,9 @@ class ConnectionPool:
         self._connections[address] = alive
         return alive
 
-    async def _open(self, address: Address) -> Connection:
-        self._opening[address] = self._opening.get(address, 0) + 1
+    async def _open(self, address: Address, opening: set[asyncio.Future[None]]) -> Connection:
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        opening.add(finished)
         try:
             connection = await Connection.open(
                 address,
@@ -54,7 +60,8 @@ class ConnectionPool:
                 secret=self._secret,
                 connect_timeout_seconds=self._connect_timeout_seconds,
             )
+            self._connections.setdefault(address, []).append(connection)
+            return connection
         finally:
-            self._opening[address] -= 1
-        self._connections.setdefault(address, []).append(connection)
-        return connection
+            opening.discard(finished)
+            finished.set_result(None)

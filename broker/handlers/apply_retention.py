@@ -73,7 +73,7 @@ def _delete(action: RetentionAction, partition: Partition, now_ms: int) -> Reten
         )
     segments = freed = 0
     if target > log.log_start_offset:
-        segments, freed = log.delete_segments_below(target, now_ms=now_ms)
+        segments, freed = log.delete_segments_below(target)
         partition.wake_fetch_waiters()
     return RetentionOutcome(
         topic=action.topic,

@@ -67,7 +67,7 @@ Key = TypeVar("Key")
 Entry = TypeVar("Entry")
 
 
-def _merge(table: Mapping[Key, Entry], changed: Mapping[Key, Entry], removed: Iterable[Key]) -> Mapping[Key, Entry]:
+def _merge(table: Mapping[Key, Entry], changed: dict[Key, Entry], removed: Iterable[Key]) -> Mapping[Key, Entry]:
     gone = set(removed)
     if not changed and not gone:
         return table

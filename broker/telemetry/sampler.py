@@ -211,7 +211,7 @@ class Sampler:
             partitions=partitions.changed,
             groups=groups.changed,
             removed_topics=topics.removed,
-            removed_partitions=[tuple(key) for key in partitions.removed],
+            removed_partitions=list(partitions.removed),
             removed_groups=groups.removed,
         )
         self._latest = sample

@@ -1,9 +1,9 @@
 """Keyed records must land where the Java client puts them."""
 
 import pytest
+from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
-from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 
 from broker.client.partitioner import murmur2, partition_for_key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,3 +20,10 @@ def wait_until(condition: Callable[[], Value], what: str, *, seconds: float = 20
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)
+
+
+async def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
+    """The same on an event loop, which must keep running for the condition to become true."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)  # noqa: ASYNC110 - the condition is whatever a test says, not an event

@@ -10,6 +10,7 @@ from broker.clock import ManualClock
 from broker.protocol.private import TelemetryRequest
 from broker.telemetry.reduce import BrokerState, reduce
 from broker.telemetry.sampler import LISTENER_GONE_SECONDS, Sampler
+from tests.support.wait import eventually
 from tests.telemetry.fakes import World
 
 
@@ -197,11 +198,9 @@ async def test_nothing_is_sampled_while_nobody_listens(running: tuple[World, Man
     _, clock, sampler = running
     (full,) = (await sampler.poll(TelemetryRequest())).samples
     clock.advance(int(LISTENER_GONE_SECONDS * 1_000) + 1)
-    async with asyncio.timeout(5):
-        while not sampler.asleep:
-            await asyncio.sleep(0.001)
+    await eventually(lambda: sampler.asleep)
     seq = sampler.snapshot().seq
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.02)  # twenty sample intervals
     assert sampler.snapshot().seq == seq
     (sample,) = (await sampler.poll(after(sampler, seq))).samples
     assert sample.full
@@ -222,9 +221,7 @@ async def test_a_failing_source_does_not_end_the_sampler(
     (full,) = (await sampler.poll(TelemetryRequest())).samples
     good, world.groups = world.groups, None  # type: ignore[assignment]
     sampler._groups = world.groups
-    async with asyncio.timeout(5):
-        while "sampling failed" not in caplog.text:
-            await asyncio.sleep(0.001)
+    await eventually(lambda: "sampling failed" in caplog.text)
     sampler._groups = world.groups = good
     assert (await sampler.poll(after(sampler, full.seq))).samples
 

@@ -7,6 +7,7 @@ topic that does not exist or a wrong option.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from broker.retention.plan import PlannedDeletion
 
 FAILED = 1
 WRONG_USE = 2
+WIDTH_PIPED = 160
 
 
 class Command(BaseCommand):
@@ -126,8 +128,11 @@ class Command(BaseCommand):
             self.stdout.write(f"  {refusal['topic']}-{refusal['partition']}: {refusal['why']}")
 
     def _print(self, table: Table) -> None:
-        console = Console(file=self.stdout, force_terminal=self.stdout.isatty() or None)
-        console.print(table)
+        """Through Django's stream, so that a test and a pipe get the same text; colours only on a terminal."""
+        text = io.StringIO()
+        on_terminal = self.stdout.isatty()
+        Console(file=text, force_terminal=on_terminal, width=None if on_terminal else WIDTH_PIPED).print(table)
+        self.stdout.write(text.getvalue())
 
 
 def _require_topic(broker_ids: Sequence[int], topic: str) -> None:
