@@ -37,8 +37,10 @@ def seconds_since_seen() -> float | None:
     return max(0.0, (_KEPT_MS - remaining_ms) / 1000)
 
 
-@functools.cache
 def _redis() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
-    )
+    return _connected(settings.REDIS_URL)
+
+
+@functools.lru_cache(maxsize=4)
+def _connected(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS)
