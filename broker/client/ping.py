@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import time
 
 _API_VERSIONS = 18
@@ -40,3 +41,22 @@ def _read(connection: socket.socket, count: int, deadline: float) -> bytes:
             raise ConnectionError("the connection was closed without an answer")
         received += piece
     return received
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m broker.client.ping HOST:PORT``: exit code 0 when a broker answers there."""
+    host, _, port = arguments[0].rpartition(":") if len(arguments) == 1 else ("", "", "")
+    if not host or not port.isdecimal():
+        print("usage: python -m broker.client.ping HOST:PORT", file=sys.stderr)
+        return 2
+    try:
+        milliseconds = ping(host.strip("[]"), int(port))
+    except OSError as error:
+        print(f"{arguments[0]}: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments[0]} answered in {milliseconds:.1f} ms")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -41,7 +41,7 @@ WEBSOCKET_BYTES_MAX = 64 * 1024
 """What a browser may send in one message; subscriptions are far smaller."""
 
 READY_LINE = re.compile(r"^ready\b")
-WORKER_READY = re.compile(r"celery@.*ready\.|worker@.*ready\.")
+WORKER_READY = re.compile(r"celery@\S+ ready\.")
 BEAT_READY = re.compile(r"beat: Starting")
 
 assert sum(seconds for _, seconds in STOP_ORDER) < STOP_SECONDS_MAX

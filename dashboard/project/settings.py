@@ -210,6 +210,8 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(OTTLA_HOME / "beat-schedule")
 CELERY_BEAT_MAX_LOOP_INTERVAL = 15
+CELERY_BEAT_SYNC_EVERY = 1
+"""The schedule is written after every task sent: a restarted beat repeats none, and the file's age is a sign of life."""
 CELERY_BEAT_SCHEDULE = {
     "retention": {
         "task": "broker.retention",

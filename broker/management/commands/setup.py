@@ -21,7 +21,7 @@ PASSWORD_BYTES = 15
 
 class Command(BaseCommand):
     help = "Secrets, migrations, static files and the administrator `admin`, whose password is printed once."
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
         prepare_home(settings.OTTLA_HOME)

@@ -43,7 +43,7 @@ class _Formatter(DjangoHelpFormatter):
 
 class Command(BaseCommand):
     help = "Run Ottla: Redis, brokers, collector, Celery worker and beat, web server."
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)

@@ -1,0 +1,25 @@
+"""Programs a test needs beyond the Python packages: absent, the test is skipped and names what is missing.
+
+On CI (``CI`` is set) such a skip is a failure: there a missing program is a mistake of the machine, not a choice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+PACKAGES = {"kcat": "kcat", "chromium": "chromium"}
+"""Debian's name for each program; ``make test`` installs them where it may."""
+
+
+def require_tool(name: str) -> str:
+    """The program's path."""
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    reason = f"{name} is not installed (apt-get install {PACKAGES.get(name, name)})"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
