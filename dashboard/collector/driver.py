@@ -1,0 +1,191 @@
+"""The collector process: listens to every broker, derives, writes, publishes.
+
+One task per broker feeds the model; one task publishes at most every ``FRAME_MS`` and at least every
+``PULSE_MS``; one task asks the database now and then for what brokers cannot know. All on one event loop, so the
+model has one owner and no lock. A store that does not answer delays publishing and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from broker.errors import KafkaError
+from broker.telemetry.reduce import SampleGap
+from broker.telemetry.sample import Sample
+from dashboard.collector.cluster import ClusterModel
+from dashboard.collector.history import History
+from dashboard.collector.overview import Overview
+from dashboard.collector.publisher import Plan, Publisher
+from dashboard.live.state import CLUSTER, GROUPS, TOPICS, AlertRow, Frame, Pulse, Rows
+from dashboard.live.store import LiveStore, StoreError
+
+FRAME_MS = 250
+PULSE_MS = 1_000
+RETRY_SECONDS_MIN = 0.25
+RETRY_SECONDS_MAX = 2.0
+SILENCE_MS = 3_000
+"""A broker that has said nothing for this long does not answer; a single late answer is not worth an alarm."""
+FACTS_SECONDS = 5.0
+
+logger = logging.getLogger("ottla.collector")
+
+
+class Source(Protocol):
+    """Where one broker's samples come from."""
+
+    async def next(self) -> list[Sample]: ...
+    def restart(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Collector:
+    def __init__(
+        self,
+        sources: Sequence[tuple[int, Source]],
+        *,
+        store: LiveStore,
+        send: Callable[[Frame], Awaitable[None]],
+        gather_facts: Callable[[], Awaitable[Sequence[AlertRow]]],
+        clock: Callable[[], int] = wall_ms,
+    ) -> None:
+        """``sources`` name the broker id expected at each; the samples' own id counts once one has come."""
+        self._sources = sources
+        self._store = store
+        self._send = send
+        self._gather_facts = gather_facts
+        self._clock = clock
+        self._model = ClusterModel()
+        self._overview = Overview()
+        self._history = History()
+        self._publisher: Publisher | None = None
+        self._facts: Sequence[AlertRow] = ()
+        self._heard_ms: dict[int, int] = {}
+        self._dirty = asyncio.Event()
+        self._waiting_for = {broker_id for broker_id, _ in sources}
+        """Brokers that have neither answered nor failed yet: before that there is nothing true to publish."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for broker_id, source in self._sources:
+                tasks.create_task(self._listen(broker_id, source), name=f"listen {broker_id}")
+            tasks.create_task(self._publish_forever(), name="publish")
+            tasks.create_task(self._gather_forever(), name="facts")
+
+    # Listening -------------------------------------------------------------------------------------
+
+    async def _listen(self, broker_id: int, source: Source) -> None:
+        retry_seconds = RETRY_SECONDS_MIN
+        answering = True
+        try:
+            while True:
+                try:
+                    samples = await source.next()
+                    broker_id = self._fold(broker_id, source, samples)
+                    retry_seconds = RETRY_SECONDS_MIN
+                    if not answering:
+                        logger.info("broker %d answers again", broker_id)
+                    answering = True
+                except (OSError, KafkaError, ValueError) as error:
+                    if answering:
+                        logger.warning("broker %d does not answer: %s", broker_id, error)
+                    answering = False
+                    self._note_silence(broker_id, str(error))
+                    source.restart()
+                    await source.close()
+                    await asyncio.sleep(retry_seconds)
+                    retry_seconds = min(retry_seconds * 2, RETRY_SECONDS_MAX)
+        finally:
+            await source.close()
+
+    def _fold(self, broker_id: int, source: Source, samples: list[Sample]) -> int:
+        for sample in samples:
+            broker_id = sample.broker_id
+            try:
+                self._model.fold(broker_id, sample)
+            except SampleGap as error:
+                logger.info("asking for a full sample: %s", error)
+                source.restart()
+                return broker_id
+            self._heard_ms[broker_id] = self._clock()
+            self._waiting_for.discard(broker_id)
+        if samples:
+            self._dirty.set()
+        return broker_id
+
+    def _note_silence(self, broker_id: int, trouble: str) -> None:
+        heard_ms = self._heard_ms.get(broker_id, -1)
+        self._waiting_for.discard(broker_id)
+        if heard_ms < 0 or self._clock() - heard_ms >= SILENCE_MS:
+            self._model.silent(broker_id, since_ms=heard_ms, trouble=trouble)
+            self._dirty.set()
+
+    # Publishing ------------------------------------------------------------------------------------
+
+    async def _publish_forever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PULSE_MS / 1000):
+                    await self._dirty.wait()
+            except TimeoutError:
+                pass
+            self._dirty.clear()
+            if not self._waiting_for:
+                await self._publish_once()
+            await asyncio.sleep(FRAME_MS / 1000)
+
+    async def _publish_once(self) -> None:
+        """One coalesced step; a store in trouble means everything is written anew once it is back."""
+        try:
+            now_ms = self._clock()
+            if self._publisher is None:
+                self._publisher = Publisher(last_seq=await self._store.last_seq(), now_ms=now_ms)
+            watched = await self._store.watched(now_ms / 1000)
+            plan = self.step(watched, now_ms)
+            await self._store.write(plan.write)
+        except StoreError as error:
+            logger.warning("cannot publish: %s", error)
+            if self._publisher is not None:
+                self._publisher.forget()
+            await asyncio.sleep(RETRY_SECONDS_MAX / 2)
+            return
+        for frame in plan.frames:
+            await self._send(frame)
+
+    def step(self, watched: set[str], now_ms: int) -> Plan:
+        """Derive what changed and decide what to write and send."""
+        assert self._publisher is not None
+        derived = self._model.derive()
+        cluster = self._overview.rows(self._model, self._facts, now_ms)
+        changed: dict[str, Rows] = {CLUSTER: cluster, **derived.details}
+        if derived.topics_changed:
+            changed[TOPICS] = self._model.topic_rows()
+        if derived.groups_changed:
+            changed[GROUPS] = self._model.group_rows()
+        pulse = Pulse(made_at_ms=now_ms, sampled=self._model.sampled, offline=self._model.offline)
+        return self._publisher.plan(
+            changed,
+            derived.gone,
+            watched=watched,
+            pulse=pulse,
+            points=self._history.points(self._overview.head, self._model, now_ms),
+            now_ms=now_ms,
+        )
+
+    # What brokers cannot know ----------------------------------------------------------------------
+
+    async def _gather_forever(self) -> None:
+        while True:
+            facts = await self._gather_facts()
+            if list(facts) != list(self._facts):
+                self._facts = facts
+                self._dirty.set()
+            await asyncio.sleep(FACTS_SECONDS)

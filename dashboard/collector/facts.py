@@ -1,0 +1,85 @@
+"""Alerts about background work: what no broker can know. Asks the database and Redis through ``broker.jobs.health``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, close_old_connections
+
+from broker.jobs.health import JobsHealth, health
+from dashboard.live.state import AlertRow
+
+logger = logging.getLogger("ottla.collector")
+_started = time.monotonic()
+
+
+async def gather_facts() -> Sequence[AlertRow]:
+    """Never raises for a database in trouble: that is a fact too."""
+    return await sync_to_async(_gather, thread_sensitive=True)()
+
+
+def _gather() -> Sequence[AlertRow]:
+    close_old_connections()
+    try:
+        return jobs_alerts(health(time.monotonic() - _started))
+    except DatabaseError as error:
+        logger.warning("cannot ask about jobs: %s", error)
+        return [
+            AlertRow(
+                name="jobs-unknown",
+                level="warn",
+                title="Background work cannot be seen",
+                text=f"The database does not answer: {error}",
+                link="services",
+            )
+        ]
+
+
+def jobs_alerts(facts: JobsHealth) -> list[AlertRow]:
+    """Pure. The texts name durations coarsely, so that a lasting alert does not change with every look."""
+    alerts = []
+    if facts.worker_missing:
+        seen = facts.worker_seen_seconds_ago
+        alerts.append(
+            AlertRow(
+                name="worker-missing",
+                level="warn",
+                title="No worker seen",
+                text=(
+                    f"The last sign of life came {_coarse(seen)} ago."
+                    if seen is not None
+                    else "None has ever reported."
+                )
+                + " Nothing deletes old records until one is back.",
+                link="services",
+            )
+        )
+    for fact in facts.retention_overdue:
+        done = (
+            f"It last succeeded {_coarse(fact.succeeded_seconds_ago)} ago."
+            if fact.succeeded_seconds_ago is not None
+            else "It has never succeeded."
+        )
+        alerts.append(
+            AlertRow(
+                name=f"retention-overdue:{fact.broker_id}",
+                level="warn",
+                title=f"Retention on broker {fact.broker_id} is overdue",
+                text=f"{done} {fact.error}".strip(),
+                link="jobs",
+            )
+        )
+    return alerts
+
+
+def _coarse(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
+    if seconds < 3600:
+        minutes = int(seconds // 60)
+        return "a minute" if minutes == 1 else f"{minutes} minutes"
+    hours = int(seconds // 3600)
+    return "an hour" if hours == 1 else f"{hours} hours"

@@ -1,0 +1,125 @@
+"""The only place of the dashboard that talks to a broker.
+
+Owns: one thread-safe client per process and the translation of its failures into ``GatewayError``, whose message is a
+sentence for a person. Views, forms and tasks call ``gateway()``; live numbers do not come from here but from the
+live store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+from django.conf import settings
+
+from broker.client.blocking import Client
+from broker.client.errors import ClientConnectionError, ClientTimeoutError
+from broker.client.results import ClusterDescription, ConfigEntry, ProducerDescription, TopicMetadata
+from broker.errors import ErrorCode, KafkaError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+REQUEST_SECONDS_MAX = 5.0
+"""A page waits no longer for one answer."""
+CONNECT_SECONDS_MAX = 2.0
+
+
+class GatewayError(Exception):
+    """The broker refused or did not answer. ``str()`` is what the user reads."""
+
+    def __init__(self, message: str, *, code: ErrorCode | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """The broker's own code when it refused; ``None`` when there was no answer."""
+
+    @property
+    def unreachable(self) -> bool:
+        return self.code is None
+
+
+def translated(
+    call: Callable[Concatenate[Gateway, Parameters], Result],
+) -> Callable[Concatenate[Gateway, Parameters], Result]:
+    """Every failure of the client leaves as a ``GatewayError``."""
+
+    @wraps(call)
+    def wrapper(self: Gateway, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return call(self, *args, **kwargs)
+        except KafkaError as error:
+            raise GatewayError(error.message, code=error.code) from error
+        except ClientTimeoutError as error:
+            raise GatewayError("The broker did not answer in time.") from error
+        except ClientConnectionError as error:
+            raise GatewayError(f"The broker cannot be reached: {error}") from error
+
+    return wrapper
+
+
+class Gateway:
+    """Calls of the dashboard to the cluster, in the dashboard's terms."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @translated
+    def describe_cluster(self) -> ClusterDescription:
+        return self.client.describe_cluster()
+
+    @translated
+    def topic_exists(self, name: str) -> bool:
+        return any(topic.error is ErrorCode.NONE for topic in self.client.metadata([name]).topics)
+
+    @translated
+    def topic_configs(self, name: str) -> list[ConfigEntry]:
+        """Every config of the topic with its origin, by name."""
+        return sorted(self.client.describe_topic_configs(name), key=lambda entry: entry.name)
+
+    @translated
+    def topics(self) -> tuple[TopicMetadata, ...]:
+        return self.client.metadata(None).topics
+
+    @translated
+    def create_topic(
+        self,
+        name: str,
+        partition_count: int,
+        replication_factor: int,
+        configs: Mapping[str, str],
+        *,
+        validate_only: bool = False,
+    ) -> None:
+        self.client.create_topic(name, partition_count, replication_factor, configs, validate_only=validate_only)
+
+    @translated
+    def create_partitions(self, name: str, total: int, *, validate_only: bool = False) -> None:
+        self.client.create_partitions(name, total, validate_only=validate_only)
+
+    @translated
+    def alter_topic_configs(self, name: str, changes: Mapping[str, str | None], *, validate_only: bool = False) -> None:
+        """Set each config; ``None`` removes the topic's own value. All or none of them."""
+        self.client.alter_topic_configs(name, changes, validate_only=validate_only)
+
+    @translated
+    def delete_topic(self, name: str) -> None:
+        self.client.delete_topic(name)
+
+    @translated
+    def producers(self, topic: str) -> list[ProducerDescription]:
+        """Idempotent and transactional producers the partitions' leaders remember, newest first."""
+        return sorted(self.client.describe_producers(topic), key=lambda known: -known.last_timestamp_ms)
+
+
+@lru_cache(maxsize=1)
+def gateway() -> Gateway:
+    """The process's gateway. The client connects with its first call and again after a fork or a lost connection."""
+    return Gateway(
+        Client(
+            settings.OTTLA_BOOTSTRAP,
+            client_id="ottla-dashboard",
+            request_timeout_seconds=REQUEST_SECONDS_MAX,
+            connect_timeout_seconds=CONNECT_SECONDS_MAX,
+        )
+    )

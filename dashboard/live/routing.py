@@ -1,0 +1,9 @@
+"""Addresses of the WebSockets, for ``dashboard.project.asgi``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from dashboard.live.consumers import LiveConsumer
+
+websocket_urlpatterns = [path("live/", LiveConsumer.as_asgi(), name="live")]

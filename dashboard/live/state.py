@@ -1,0 +1,357 @@
+"""The view model: every page renders from these rows, every live frame carries some of them.
+
+Owns: the row types, their keys, the scopes they are published under, and the wire form of snapshots and
+frames. The collector makes rows (``dashboard/collector``), the pages and the live consumer read them;
+nobody else writes them.
+
+A *scope* is what one page watches: ``cluster`` (health, brokers, alerts, highlights), ``topics`` and
+``groups`` (one row each), ``topic:<name>`` and ``group:<id>`` (the detail of one). A scope's state is a
+mapping from row key to row, so a delta is "these keys are now these rows, those are gone".
+
+Numbers: ``None`` means unknown and is shown as a dash with a reason, never as 0. Rates are per second. Offsets
+and timestamps keep the broker's own -1 for "there is none". ``source`` is the broker a row's numbers come from:
+how old they are is that broker's entry in ``Pulse.sampled``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+"""Of the frames in Redis and of the WebSocket; a reader seeing another version asks for a snapshot."""
+
+Level: TypeAlias = Literal["good", "warn", "bad", "idle", "unknown"]
+"""How a thing is doing; each has a colour, an icon and a word on every page."""
+
+CLUSTER = "cluster"
+TOPICS = "topics"
+GROUPS = "groups"
+
+
+def topic_scope(name: str) -> str:
+    return f"topic:{name}"
+
+
+def group_scope(group_id: str) -> str:
+    return f"group:{group_id}"
+
+
+def is_detail(scope: str) -> bool:
+    """Whether the scope is about one topic or group, so that it is published only while watched."""
+    return scope.startswith(("topic:", "group:"))
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
+    """Base of all rows; ``t`` names the type on the wire."""
+
+
+class HeadRow(_Row, tag="head"):
+    """The cluster in one row."""
+
+    KEY = "head"
+
+    level: Level = "unknown"
+    sentence: str = ""
+    cluster_id: str = ""
+    controller_id: int = -1
+    brokers: int = 0
+    brokers_online: int = 0
+    topics: int = 0
+    partitions: int = 0
+    partitions_offline: int = 0
+    partitions_under_replicated: int = 0
+    groups: int = 0
+    groups_behind: int = 0
+    bytes_in_rate: float | None = None
+    bytes_out_rate: float | None = None
+    records_in_rate: float | None = None
+    lag: int | None = None
+    """Of all groups together; ``None`` when no group's lag is known."""
+    size_bytes: int = 0
+    top_topics: list[str] = []
+    """The few the overview shows; their rows are in the same scope."""
+    top_groups: list[str] = []
+
+
+class BrokerRow(_Row, tag="broker"):
+    id: int
+    host: str = ""
+    port: int = -1
+    rack: str = ""
+    is_controller: bool = False
+    online: bool = False
+    silent_since_ms: int = -1
+    """When the last answer came, for a broker that no longer answers; -1 when it never did."""
+    trouble: str = ""
+    """Why it does not answer, in words."""
+    started_at_ms: int = -1
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+    connections: int | None = None
+    request_rate: float | None = None
+    bytes_in_rate: float | None = None
+    bytes_out_rate: float | None = None
+    records_in_rate: float | None = None
+    leaders: int = 0
+    replicas: int = 0
+    size_bytes: int = 0
+    disk_free_bytes: int = -1
+    disk_total_bytes: int = -1
+    log_dir: str = ""
+    ack_durability: str = ""
+    produce_refused_reason: str = ""
+    offline_log_dir_reason: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"broker:{self.id}"
+
+
+class TopicRow(_Row, tag="topic"):
+    name: str
+    topic_id: str = ""
+    internal: bool = False
+    partition_count: int = 0
+    replication_factor: int = 1
+    size_bytes: int | None = None
+    records: int | None = None
+    """High watermark minus log start, over all partitions; an estimate where offsets have holes."""
+    bytes_in_rate: float | None = None
+    bytes_out_rate: float | None = None
+    records_in_rate: float | None = None
+    last_record_ms: int = -1
+    producers: int = 0
+    offline: int = 0
+    under_replicated: int = 0
+    group_count: int = 0
+    worst_group: str = ""
+    worst_lag: int | None = None
+    cleanup_policy: str = ""
+    """Only when the topic overrides it."""
+    source: int = -1
+
+    @property
+    def key(self) -> str:
+        return f"topic:{self.name}"
+
+    @property
+    def level(self) -> Level:
+        if self.offline:
+            return "bad"
+        return "warn" if self.under_replicated else "good"
+
+
+class PartitionRow(_Row, tag="partition"):
+    topic: str
+    partition: int
+    leader: int = -1
+    leader_epoch: int = -1
+    replicas: list[int] = []
+    isr: list[int] = []
+    log_start_offset: int = -1
+    high_watermark: int = -1
+    log_end_offset: int = -1
+    flushed_offset: int = -1
+    size_bytes: int | None = None
+    segment_count: int = 0
+    bytes_in_rate: float | None = None
+    bytes_out_rate: float | None = None
+    records_in_rate: float | None = None
+    last_record_ms: int = -1
+    producers: int = 0
+    offline_reason: str = ""
+    source: int = -1
+
+    @property
+    def key(self) -> str:
+        return f"partition:{self.partition:06d}"
+
+    @property
+    def records(self) -> int | None:
+        if self.high_watermark < 0 or self.log_start_offset < 0:
+            return None
+        return max(0, self.high_watermark - self.log_start_offset)
+
+    @property
+    def level(self) -> Level:
+        if self.offline_reason or self.leader < 0:
+            return "bad"
+        return "warn" if len(self.isr) < len(self.replicas) else "good"
+
+
+class GroupRow(_Row, tag="group"):
+    group_id: str
+    state: str = ""
+    """Kafka's name; pages show ``state_words``."""
+    protocol_type: str = ""
+    protocol: str = ""
+    generation: int = -1
+    coordinator: int = -1
+    member_count: int = 0
+    rebalances: int = 0
+    last_rebalance_reason: str = ""
+    state_since_ms: int = -1
+    topics: list[str] = []
+    partition_count: int = 0
+    """Partitions with a committed offset or an owner."""
+    lag: int | None = None
+    """Sum of the known ones."""
+    lag_unknown: int = 0
+    """Partitions whose lag is not known."""
+    behind_since_ms: int = -1
+    """Timestamp of the oldest record some member still has to read; -1 when caught up or unknown."""
+    time_lag_known: bool = False
+    verdict: str = ""
+    """One word: see ``dashboard.collector.verdicts``."""
+    verdict_text: str = ""
+    level: Level = "unknown"
+    source: int = -1
+
+    @property
+    def key(self) -> str:
+        return f"group:{self.group_id}"
+
+
+class TopicGroupRow(_Row, tag="topic-group"):
+    """One group as the page of one topic shows it."""
+
+    group_id: str
+    state: str = ""
+    lag: int | None = None
+    lag_unknown: int = 0
+    behind_since_ms: int = -1
+    time_lag_known: bool = False
+    members: int = 0
+    """Members that own a partition of this topic."""
+    verdict: str = ""
+    level: Level = "unknown"
+    source: int = -1
+
+    @property
+    def key(self) -> str:
+        return f"group:{self.group_id}"
+
+
+class MemberRow(_Row, tag="member"):
+    member_id: str
+    client_id: str = ""
+    host: str = ""
+    instance_id: str = ""
+    session_timeout_ms: int = 0
+    last_heartbeat_ms: int = -1
+    is_leader: bool = False
+    assignment: list[tuple[str, list[int]]] = []
+    """(topic, its partitions), both sorted."""
+    lag: int | None = None
+    source: int = -1
+
+    @property
+    def key(self) -> str:
+        return f"member:{self.member_id}"
+
+    @property
+    def partition_count(self) -> int:
+        return sum(len(partitions) for _, partitions in self.assignment)
+
+
+class OffsetRow(_Row, tag="offset"):
+    topic: str
+    partition: int
+    committed: int = -1
+    log_start_offset: int = -1
+    end: int = -1
+    """High watermark: the offset a reader that is caught up has committed."""
+    lag: int | None = None
+    behind_since_ms: int = -1
+    time_lag_known: bool = False
+    committed_at_ms: int = -1
+    owner: str = ""
+    """Member id; empty when no member owns the partition."""
+    owner_client: str = ""
+    source: int = -1
+
+    @property
+    def key(self) -> str:
+        return f"offset:{self.topic}:{self.partition:06d}"
+
+
+class AlertRow(_Row, tag="alert"):
+    name: str
+    """Stable: the same trouble keeps the same name while it lasts."""
+    level: Literal["warn", "bad"] = "warn"
+    title: str = ""
+    text: str = ""
+    since_ms: int = -1
+    link: str = ""
+    """``topic:<name>``, ``group:<id>``, ``broker:<id>``, ``jobs`` or ``services``; pages turn it into an address."""
+
+    @property
+    def key(self) -> str:
+        return f"alert:{self.name}"
+
+
+Row: TypeAlias = (
+    HeadRow | BrokerRow | TopicRow | PartitionRow | GroupRow | TopicGroupRow | MemberRow | OffsetRow | AlertRow
+)
+Rows: TypeAlias = dict[str, Row]
+
+
+class Pulse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How fresh everything is: sent with every frame, so silence is always visible."""
+
+    made_at_ms: int = 0
+    """The collector's wall clock."""
+    sampled: dict[int, int] = {}
+    """Broker id → wall clock of its last sample."""
+    offline: list[int] = []
+    """Brokers that do not answer: what they said last is stale."""
+
+
+class ScopeState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A scope as of ``seq``: what a page is rendered from and what deltas are applied to."""
+
+    seq: int = 0
+    rows: Rows = {}
+
+
+class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A delta of one scope. It applies to any state with ``prev <= state.seq < seq``."""
+
+    scope: str
+    prev: int
+    seq: int
+    pulse: Pulse
+    set: Rows = {}
+    removed: list[str] = []
+    points: dict[str, list[list[float | None]]] = {}
+    """History points since the previous frame, by series: charts are sent numbers, not markup."""
+    version: int = PROTOCOL_VERSION
+
+
+_state_encoder = msgspec.msgpack.Encoder()
+_scope_decoder = msgspec.msgpack.Decoder(ScopeState)
+_pulse_decoder = msgspec.msgpack.Decoder(Pulse)
+_frame_decoder = msgspec.msgpack.Decoder(Frame)
+_point_decoder = msgspec.msgpack.Decoder(list[float | None])
+
+
+def encode(value: ScopeState | Frame | Pulse | list[float | None]) -> bytes:
+    return _state_encoder.encode(value)
+
+
+def decode_scope(data: bytes) -> ScopeState:
+    return _scope_decoder.decode(data)
+
+
+def decode_pulse(data: bytes) -> Pulse:
+    return _pulse_decoder.decode(data)
+
+
+def decode_frame(data: bytes) -> Frame:
+    return _frame_decoder.decode(data)
+
+
+def decode_point(data: bytes) -> list[float | None]:
+    return _point_decoder.decode(data)

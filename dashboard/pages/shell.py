@@ -1,0 +1,115 @@
+"""The frame around every page: navigation, breadcrumbs, freshness, and the data the page starts from.
+
+``render`` is for pages of any kind inside the shell; ``render_live`` also reads the snapshot, lets the page choose
+its rows and tells the browser what to subscribe to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render as django_render
+
+from dashboard.live import rendering
+from dashboard.live.state import CLUSTER, PROTOCOL_VERSION, HeadRow
+from dashboard.live.store import StoreError, readable_store
+from dashboard.live.view import LivePage, View
+from dashboard.pages.shell_live import ShellPage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crumb:
+    title: str
+    url: str = ""
+    """Empty for the page itself."""
+
+
+def shell_context(request: HttpRequest) -> dict[str, Any]:
+    """What unfold's layout needs, for every signed-in user: its own admin site only fills it for staff."""
+    site = admin.site
+    context = site.each_context(request)
+    if not context.get("sidebar_navigation") and hasattr(site, "get_sidebar_list"):
+        context["sidebar_navigation"] = site.get_sidebar_list(request)
+    context["has_permission"] = True
+    context["is_nav_sidebar_enabled"] = True
+    context["cluster_name"] = settings.OTTLA_CLUSTER_NAME
+    return context
+
+
+def render(
+    request: HttpRequest,
+    template: str,
+    context: dict[str, Any],
+    *,
+    title: str,
+    crumbs: Sequence[Crumb] = (),
+    status: int = 200,
+) -> HttpResponse:
+    """A page without live targets of its own."""
+    return render_live(request, ShellPage(), template, context, title=title, crumbs=crumbs, status=status)
+
+
+def render_live(
+    request: HttpRequest,
+    page: LivePage,
+    template: str,
+    context: dict[str, Any],
+    *,
+    title: str,
+    crumbs: Sequence[Crumb] = (),
+    view: View | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """A page with live targets: they are rendered from the snapshot now and from pushes later."""
+    if view is None:
+        view, trouble = read_view(page)
+    else:
+        trouble = ""
+    page.arrange(view)
+    head = view.row(CLUSTER, "head")
+    return django_render(
+        request,
+        template,
+        {
+            **shell_context(request),
+            **context,
+            "title": title,
+            "crumbs": crumbs,
+            "page": page,
+            "view": view,
+            "pulse": view.pulse,
+            "head": head if isinstance(head, HeadRow) else HeadRow(),
+            "store_trouble": trouble,
+            "silent_since": rendering.collector_silent_since(view, rendering.wall_ms()),
+            "live_config": {
+                "protocol": PROTOCOL_VERSION,
+                "page": page.name,
+                "name": getattr(page, "subject", ""),
+                "query": request.GET.urlencode(),
+                "pulse": rendering.pulse_message(view),
+                "series": read_series(page),
+            },
+        },
+        status=status,
+    )
+
+
+def read_view(page: LivePage) -> tuple[View, str]:
+    """(the page's view, why it could not be read)."""
+    scopes = page.scopes if CLUSTER in page.scopes else (*page.scopes, CLUSTER)
+    try:
+        return View.of(readable_store().read(scopes)), ""
+    except StoreError as error:
+        return View(), str(error)
+
+
+def read_series(page: LivePage) -> dict[str, Any]:
+    try:
+        return {series: readable_store().history(series) for series in page.series}
+    except StoreError:
+        return {}

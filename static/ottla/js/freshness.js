@@ -1,0 +1,110 @@
+// How old things are: the badge in the top bar, the badge of every card, relative times, and the age of a number on
+// hover. Knows only the last pulse; a silent server therefore shows by itself.
+
+import { ago, clock, duration } from "./format.js";
+
+const STALE_MS = 5_000;
+const pulse = { madeAt: 0, sampled: {}, offline: new Set(), skew: 0 };
+let connection = "connecting";
+
+export const now = () => Date.now() - pulse.skew;
+
+export function takePulse(message) {
+  pulse.madeAt = message.made_at;
+  pulse.sampled = message.sampled;
+  pulse.offline = new Set(message.offline.map(String));
+  pulse.skew = Date.now() - message.now;
+}
+
+export function setConnection(state) {
+  connection = state;
+  tick();
+}
+
+// When a broker's numbers were taken; "all" is the oldest of all brokers.
+function sampledAt(source) {
+  if (source === "all") {
+    const times = Object.values(pulse.sampled).filter((at) => at > 0);
+    return times.length ? Math.min(...times) : 0;
+  }
+  return pulse.sampled[source] ?? 0;
+}
+
+function isStale(source) {
+  const at = sampledAt(source);
+  const offline = source === "all" ? pulse.offline.size > 0 : pulse.offline.has(source);
+  return offline || at <= 0 || now() - at > STALE_MS;
+}
+
+function tick() {
+  if (document.hidden) return;
+  const current = now();
+  tickBadge(current);
+  for (const element of document.querySelectorAll("[data-age]")) tickAge(element, current);
+  for (const row of document.querySelectorAll("[data-source-row]")) {
+    row.classList.toggle("is-stale", row.dataset.sourceRow !== "-1" && isStale(row.dataset.sourceRow));
+  }
+  for (const element of document.querySelectorAll("time[data-ago]")) write(element, ago(Number(element.dataset.ago), current));
+  for (const element of document.querySelectorAll("time[data-since]")) {
+    write(element, duration(Math.max(0, (current - Number(element.dataset.since)) / 1000)));
+  }
+  for (const element of document.querySelectorAll("[data-behind]")) {
+    const source = element.dataset.source;
+    const at = isStale(source) ? sampledAt(source) : current;
+    write(element, duration(Math.max(0, (at - Number(element.dataset.behind)) / 1000)));
+  }
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function tickBadge(current) {
+  const badge = document.getElementById("ot-live");
+  if (!badge) return;
+  let state = "live";
+  let text = "live";
+  const age = current - pulse.madeAt;
+  if (connection === "signed-out") [state, text] = ["stale", "signed out"];
+  else if (!pulse.madeAt) [state, text] = ["connecting", connection === "live" ? "waiting for the collector" : "connecting"];
+  else if (age > STALE_MS) [state, text] = ["stale", `stale ${duration(age / 1000)}, since ${clock(pulse.madeAt)}`];
+  else if (connection !== "live") [state, text] = ["connecting", connection];
+  else if (pulse.offline.size) [state, text] = ["partial", "partly stale"];
+  else text = `live, ${duration(Math.max(0, age) / 1000)}`;
+  if (badge.dataset.state !== state) badge.dataset.state = state;
+  write(badge.querySelector(".ot-live__text"), text);
+}
+
+function tickAge(element, current) {
+  const source = element.dataset.age;
+  const at = sampledAt(source);
+  const stale = at > 0 && isStale(source);
+  element.hidden = at <= 0;
+  element.classList.toggle("is-stale", stale);
+  element.closest(".ot-card, .ot-tile")?.classList.toggle("is-stale", stale);
+  if (at <= 0) return;
+  write(element, stale ? `stale since ${clock(at)}` : duration(Math.max(0, current - at) / 1000));
+  const title = `Sampled at ${clock(at)}`;
+  if (element.title !== title) element.title = title;
+}
+
+// The age of one number, when somebody asks for it by pointing.
+function explain(event) {
+  const element = event.target.closest?.("data[data-source]");
+  if (!element) return;
+  element.dataset.exact ??= element.title;
+  const at = sampledAt(element.dataset.source);
+  if (at <= 0) return;
+  const age = `sampled ${ago(at, now())} by broker ${element.dataset.source}`;
+  element.title = element.dataset.exact ? `${element.dataset.exact} · ${age}` : age;
+}
+
+export function startFreshness(initial) {
+  if (initial) takePulse(initial);
+  document.addEventListener("pointerover", explain);
+  document.addEventListener("visibilitychange", tick);
+  setInterval(tick, 500);
+  tick();
+}
+
+export { tick as refreshAges };

@@ -1,0 +1,41 @@
+"""A store in memory, a signed-in user, and a collector bench for the dashboard's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from dashboard.live import rendering, store
+from dashboard.live.store import MemoryStore
+from tests.dashboard.samples import Bench
+
+
+@pytest.fixture
+def live_memory(settings: Any) -> Iterator[MemoryStore]:
+    """The process's live store, in memory and empty."""
+    settings.OTTLA_LIVE_STORE = "memory"
+    store.memory_store.cache_clear()
+    yield store.memory_store()
+    store.memory_store.cache_clear()
+
+
+@pytest.fixture
+def bench(live_memory: MemoryStore) -> Bench:
+    return Bench(live_memory)
+
+
+@pytest.fixture
+def at_bench_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Pages are rendered at the bench's time: its samples are fresh."""
+    monkeypatch.setattr(rendering, "wall_ms", lambda: bench.now_ms)
+    return bench
+
+
+@pytest.fixture
+def viewer(client: Client, django_user_model: Any) -> Client:
+    """Signed in, and nothing more: not staff."""
+    client.force_login(django_user_model.objects.create_user("viewer", password="a long enough password"))
+    return client
