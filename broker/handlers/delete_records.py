@@ -1,7 +1,6 @@
 """DeleteRecords v0–2: move the log start forward, so that earlier records are gone for every reader.
 
-Versions: v2 flexible. Offset -1 means the high watermark. Segments that end at or below the new start are deleted
-with the next retention round; readers do not see them from now on.
+Versions: v2 flexible. Offset -1 means the high watermark. Whole segments below the new start are given up at once.
 Deviations: none on a single replica; the answer comes when the new log start is on disk.
 """
 
@@ -21,7 +20,7 @@ HIGH_WATERMARK = -1
 
 
 def handle(request: Request, message: Any, services: Services) -> Any:
-    response = m.DeleteRecordsResponse(
+    return m.DeleteRecordsResponse(
         topics=[
             m.DeleteRecordsResponse.DeleteRecordsTopicResult(
                 name=topic.name, partitions=[_partition(topic.name, entry, services) for entry in topic.partitions]
@@ -29,8 +28,6 @@ def handle(request: Request, message: Any, services: Services) -> Any:
             for topic in message.topics
         ]
     )
-    services.partitions.checkpoint_log_starts()
-    return response
 
 
 def _partition(topic: str, entry: Any, services: Services) -> Any:
@@ -55,4 +52,5 @@ def _delete_before(topic: str, index: int, offset: int, services: Services) -> i
         raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
     if before > partition.log.log_start_offset:
         partition.log.advance_log_start(before)
+        partition.wake_fetch_waiters()
     return partition.log.log_start_offset

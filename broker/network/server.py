@@ -85,15 +85,12 @@ class Server:
 
     # Listening --------------------------------------------------------------------------------------
 
-    async def listen(self, host: str, port: int, listener: str) -> int:
-        """Serve ``listener`` ("client" or "internal") and return the bound port. ``OSError`` when it is taken."""
-        server = await self.loop.create_server(
-            lambda: Session(self, listener), host, port, backlog=LISTEN_BACKLOG, reuse_address=True
-        )
+    async def listen(self, bound: socket.socket, listener: str) -> None:
+        """Serve ``listener`` ("client" or "internal") on a socket of ``bind``."""
+        server = await self.loop.create_server(lambda: Session(self, listener), sock=bound, backlog=LISTEN_BACKLOG)
         self._listeners.append(server)
         if self._timer is None:
             self._timer = self.loop.call_later(TICK_SECONDS, self._on_tick)
-        return int(server.sockets[0].getsockname()[1])
 
     def stop_accepting(self) -> None:
         for listener in self._listeners:
@@ -186,3 +183,17 @@ class Server:
             violations_total=self._violations_total,
             idle_closed_total=self._idle_closed_total,
         )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet: a taken port is noticed before anything else is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except BaseException:
+        bound.close()
+        raise
+    bound.setblocking(False)
+    return bound

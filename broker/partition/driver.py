@@ -73,7 +73,6 @@ class Partition:
         "bytes_in_total",
         "bytes_out_total",
         "last_append_ms",
-        "last_record_ms",
         "log",
         "records_in_total",
         "state",
@@ -102,7 +101,6 @@ class Partition:
         self.bytes_out_total = 0
         self.records_in_total = 0
         self.last_append_ms: TimestampMs = NO_TIMESTAMP
-        self.last_record_ms: TimestampMs = NO_TIMESTAMP
         self._flush = flush
         self._on_propose_isr = on_propose_isr
         self._commit_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
@@ -122,6 +120,11 @@ class Partition:
     @property
     def leader_epoch(self) -> int:
         return self.state.leader_epoch
+
+    @property
+    def last_record_ms(self) -> TimestampMs:
+        """Largest record timestamp of the newest segment; -1 when there is none."""
+        return self.log.last_record_ms
 
     @property
     def committed_offset(self) -> Offset:
@@ -152,8 +155,6 @@ class Partition:
             self.bytes_in_total += appended.byte_count
             self.records_in_total += appended.record_count
             self.last_append_ms = now_ms
-            if appended.max_timestamp_ms > self.last_record_ms:
-                self.last_record_ms = appended.max_timestamp_ms
             effects = state.on_append(appended.last_offset + 1)
             if effects:
                 self._perform(effects, appended.byte_count)
@@ -194,11 +195,20 @@ class Partition:
             self._flush.request(self)
 
     def flush_ticket(self) -> FlushTicket | None:
-        return self.log.flush_ticket()
+        try:
+            return self.log.flush_ticket()
+        except KafkaError as error:
+            self.fail_waiters(error.code)
+            return None
 
     def on_flushed(self, ticket: FlushTicket) -> None:
         self.log.flushed(ticket)
-        self._release_committed()
+        if self._commit_waiters:
+            self._release_committed()
+
+    def save_high_watermark(self) -> None:
+        """Let the next checkpoint of the log directory have it."""
+        self.log.high_watermark = self.state.high_watermark
 
     # Reading ----------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +30,7 @@ from broker.types import BrokerId, TopicId, TopicPartition
 if TYPE_CHECKING:
     from broker.cluster.image import ClusterImage, ImageDelta, PartitionImage, TopicImage
     from broker.config.broker import BrokerConfig
+    from broker.storage.deletions import DueDeletions
     from broker.storage.log import Log
     from broker.storage.log_dir import LogDir
 
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
 ROLL_CHECK_TICKS = 20
 PURGE_TICKS = 4
+CHECKPOINT_SECONDS_FIRST = 5.0
+"""The first checkpoint comes early: a broker that dies soon after its start should not have to scan it all again."""
 
 
 class ParkedAnswer(Protocol):
@@ -80,19 +83,19 @@ class PartitionManager:
         *,
         node_id: BrokerId,
         log_dir: LogDir,
-        config: BrokerConfig,
+        config: Callable[[], BrokerConfig],
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
-        disk_guard: DiskGuard,
     ) -> None:
+        """``config`` returns the effective config of the moment: parts of it change while the broker runs."""
         self.node_id = node_id
         self.log_dir = log_dir
-        self.disk_guard = disk_guard
+        self.disk_guard = DiskGuard(self._disk_usage, floor_bytes=config().disk_free_floor_bytes)
         self._config = config
         self._clock = clock
         self._loop = loop
         self._flush = FlushScheduler(loop, on_failed=self._on_flush_failed)
-        self._waits_for_flush = config.ack_durability == "flush"
+        self._waits_for_flush = config().ack_durability == "flush"
         self._image: ClusterImage | None = None
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._by_id: dict[tuple[TopicId, int], Partition] = {}
@@ -101,8 +104,9 @@ class PartitionManager:
         self._awake: list[LongPoll] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self._next_checkpoint = clock.monotonic() + config.log_flush_offset_checkpoint_interval_ms / 1_000
+        self._next_checkpoint = clock.monotonic() + CHECKPOINT_SECONDS_FIRST
         self._next_interval_flush = 0.0
+        self._maintenance: set[asyncio.Future[None]] = set()
 
     # Finding ----------------------------------------------------------------------------------------
 
@@ -158,20 +162,22 @@ class PartitionManager:
 
     def apply(self, delta: ImageDelta) -> None:
         """Make the partitions of this broker what the new image says."""
-        old, self._image = delta.old, delta.new
-        for name, topic in old.topics_by_name.items():
-            successor = delta.new.topics_by_name.get(name)
-            if successor is topic:
-                continue
-            if successor is None or successor.topic_id != topic.topic_id:
-                for index in range(len(topic.partitions)):
-                    self._delete(TopicPartition(name, index))
-        for name, topic in delta.new.topics_by_name.items():
-            if old.topics_by_name.get(name) is not topic or delta.new.broker_configs is not old.broker_configs:
-                self._apply_topic(topic)
+        self._image = delta.new
+        for topic in delta.deleted_topics:
+            for index in range(len(topic.partitions)):
+                self._delete(TopicPartition(topic.name, index))
+        everything = delta.broker_configs_changed or (
+            delta.new.is_settled(self.node_id) and not delta.old.is_settled(self.node_id)
+        )
+        if everything:
+            touched: Iterable[TopicImage] = delta.new.topics_by_id.values()
+        else:
+            touched = (*delta.created_topics, *(after for _, after in delta.changed_topics))
+        for topic in touched:
+            self._apply_topic(topic)
 
     def _apply_topic(self, topic: TopicImage) -> None:
-        config = TopicConfig.resolve(topic.configs, self._config)
+        config = TopicConfig.resolve(topic.configs, self._config())
         for index, image in enumerate(topic.partitions):
             if self.node_id in image.replicas:
                 self._apply_partition(TopicPartition(topic.name, index), topic.topic_id, config, image)
@@ -189,7 +195,8 @@ class PartitionManager:
             partition = self._add(topic_partition, topic_id, log, config)
         partition.log.config = config
         partition.perform(partition.state.set_min_insync_replicas(config.min_insync_replicas))
-        self._apply_role(partition, image)
+        if self._image is not None and self._image.is_settled(self.node_id):
+            self._apply_role(partition, image)
 
     def _apply_role(self, partition: Partition, image: PartitionImage) -> None:
         state = partition.state
@@ -204,7 +211,7 @@ class PartitionManager:
                 replicas=tuple(image.replicas),
                 isr=frozenset(image.isr),
                 log_end_offset=partition.log.log_end_offset,
-                high_watermark=max(state.high_watermark, partition.log.log_start_offset),
+                high_watermark=max(state.high_watermark, partition.log.high_watermark, partition.log.log_start_offset),
                 now_ms=self._clock.wall_ms(),
             )
             partition.perform(effects)
@@ -232,9 +239,9 @@ class PartitionManager:
             return log
         try:
             return self.log_dir.create_log(topic_partition, topic_id, config)
-        except (OSError, KafkaError) as error:
+        except KafkaError as error:
             logger.error("partition %s cannot be created: %s", topic_partition, error)
-            self.log_dir.offline[topic_partition] = f"cannot be created: {error}"
+            self.log_dir.offline[topic_partition] = error.message
             return None
 
     def _add(self, topic_partition: TopicPartition, topic_id: TopicId, log: Log, config: TopicConfig) -> Partition:
@@ -263,7 +270,7 @@ class PartitionManager:
         try:
             self.log_dir.delete_log(topic_partition)
         except OSError as error:
-            logger.error("the log of deleted partition %s stays on disk: %s", topic_partition, error)
+            logger.error("the log of the deleted partition %s stays on disk: %s", topic_partition, error)
 
     def _tell_leader(self, partition: Partition) -> None:
         listener = self._listeners.get(partition.topic_partition.topic)
@@ -327,19 +334,21 @@ class PartitionManager:
         self._timer = self._loop.call_later(TICK_SECONDS, self._on_tick)
         self._ticks += 1
         now = self._clock.monotonic()
+        config = self._config()
         if self._parked:
             self._expire(now)
-        if self._config.ack_durability == "interval" and now >= self._next_interval_flush:
-            self._next_interval_flush = now + self._config.ack_flush_interval_ms / 1_000
+        if config.ack_durability == "interval" and now >= self._next_interval_flush:
+            self._next_interval_flush = now + config.ack_flush_interval_ms / 1_000
             for partition in self._partitions.values():
                 partition.request_flush()
         if self._ticks % PURGE_TICKS == 0:
-            self.log_dir.purge_due(self._clock.wall_ms())
+            self._purge()
         if self._ticks % ROLL_CHECK_TICKS == 0:
             self._roll()
         if now >= self._next_checkpoint:
-            self._next_checkpoint = now + self._config.log_flush_offset_checkpoint_interval_ms / 1_000
-            self.checkpoint()
+            self._next_checkpoint = now + config.log_flush_offset_checkpoint_interval_ms / 1_000
+            self.log_dir.expire_producers(self._clock.wall_ms(), config.producer_id_expiration_ms)
+            self._in_background(self._checkpoint())
 
     def _expire(self, now: float) -> None:
         due = [parked for parked in self._parked if parked.done or parked.deadline <= now]
@@ -358,23 +367,37 @@ class PartitionManager:
             if partition.state.is_leader:
                 partition.log.roll_if_due(now_ms)
 
-    def checkpoint(self) -> None:
-        try:
-            self.log_dir.checkpoint()
-        except OSError as error:
-            logger.error("checkpoints of %s could not be written: %s", self.log_dir, error)
+    def _purge(self) -> None:
+        """Unlink what was deleted long enough ago, off the loop: a large file takes its time."""
+        due = self.log_dir.due_deletions(self._clock.wall_ms())
+        if due is not None:
+            self._in_background(self._unlink(due))
 
-    def checkpoint_log_starts(self) -> None:
-        """Have moved log starts on disk now: a restart must not bring deleted records back."""
-        self.checkpoint()
+    async def _unlink(self, due: DueDeletions) -> None:
+        for problem in await self._loop.run_in_executor(None, due.run):
+            logger.error("a deleted file stays on disk: %s", problem)
+
+    async def _checkpoint(self) -> None:
+        for partition in self._partitions.values():
+            partition.save_high_watermark()
+        ticket = self.log_dir.checkpoint_ticket()
+        await self._loop.run_in_executor(None, ticket.run)
+        self.log_dir.checkpointed(ticket)
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._maintenance.add(task)
+        task.add_done_callback(self._maintenance.discard)
 
     async def stop(self) -> None:
         """Flush everything, then leave the clean-shutdown marker."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await asyncio.gather(*self._maintenance, return_exceptions=True)
         for partition in self._partitions.values():
             partition.request_flush()
+            partition.save_high_watermark()
         await self._flush.wait_idle()
         self._flush.close()
         self.log_dir.close(clean=not self._flush.failed_reason)
@@ -391,6 +414,10 @@ class PartitionManager:
             disk_total_bytes=self.disk_guard.total_bytes,
         )
 
-    @property
+    def _disk_usage(self) -> tuple[int, int]:
+        usage = self.log_dir.disk_usage()
+        return usage.free_bytes, usage.total_bytes
+
     def offline(self) -> Mapping[TopicPartition, str]:
+        """Replicas of this broker that cannot be used, with the reason."""
         return self.log_dir.offline

@@ -1,0 +1,214 @@
+"""One broker process: builds every part, starts them in order, stops them in the reverse order. Owns nothing else.
+
+Order of the start, and why: ports are bound first (a taken port must stop everything before anything is touched);
+then the cluster image (which topics exist), the logs (recovered with that knowledge), the registration (which gives
+our partitions fresh leader epochs), coordinators, and only then do the listeners accept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import uuid
+from pathlib import Path
+
+from broker.clock import SystemClock
+from broker.cluster.driver import ClusterDriver
+from broker.cluster.image import EMPTY_IMAGE, ImageDelta
+from broker.config.broker import BrokerConfig
+from broker.config.topic import TopicConfig
+from broker.errors import ErrorCode, KafkaError
+from broker.groups.driver import GroupCoordinator
+from broker.handlers.context import Services
+from broker.handlers.pipeline import Pipeline
+from broker.metadata.sqlite import SqliteStore
+from broker.network.secret import load_cluster_secret
+from broker.network.server import Server, ServerSettings, bind
+from broker.partition.manager import PartitionManager
+from broker.storage.filesystem import RealFileSystem
+from broker.storage.log_dir import LogDir
+from broker.telemetry.facts import NetworkFacts
+from broker.telemetry.sampler import Sampler
+from broker.types import TopicId, TopicPartition
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS_MAX = 3.0
+"""For connections to take their last answers; the whole stop has to fit into five seconds."""
+
+
+class CannotStart(Exception):
+    """Why this broker does not start, in one line for the operator."""
+
+
+class Broker:
+    def __init__(self, config: BrokerConfig, loop: asyncio.AbstractEventLoop) -> None:
+        self.config = config
+        self._loop = loop
+        self._clock = SystemClock()
+        self._incarnation = uuid.uuid4().hex
+        self._client_socket, self._internal_socket = _bind_all(config)
+        self._started: list[str] = []
+
+    # Start ------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when the listeners accept. Raises ``CannotStart``."""
+        home = Path(self.config.home)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            secret = load_cluster_secret(home)
+        except (OSError, ValueError) as error:
+            raise CannotStart(str(error)) from error
+        self.cluster = ClusterDriver(
+            SqliteStore(home / "metadata.sqlite3"), self.config, incarnation=self._incarnation, clock=self._clock
+        )
+        await self.cluster.start()
+        self.log_dir = self._open_log_dir()
+        self.partitions = PartitionManager(
+            node_id=self.config.node_id,
+            log_dir=self.log_dir,
+            config=lambda: self.cluster.config,
+            clock=self._clock,
+            loop=self._loop,
+        )
+        self.partitions.apply(ImageDelta(old=EMPTY_IMAGE, new=self.cluster.image))
+        self.cluster.subscribe(self.partitions.apply)
+        await self._register()
+        self.groups = GroupCoordinator(
+            node_id=self.config.node_id,
+            config=self.config,
+            clock=self._clock,
+            cluster=self.cluster,
+            partitions=self.partitions,
+        )
+        await self.groups.start()
+        self.sampler = self._new_sampler()
+        await self.sampler.start()
+        self.pipeline = Pipeline(self._services(secret))
+        self.server = Server(
+            self._loop, self.pipeline, self._server_settings(), after_input=self.partitions.wake_long_polls
+        )
+        self.partitions.start()
+        await self.server.listen(self._client_socket, "client")
+        await self.server.listen(self._internal_socket, "internal")
+
+    def _open_log_dir(self) -> LogDir:
+        image, node_id = self.cluster.image, self.config.node_id
+        known: dict[TopicPartition, TopicId] = {
+            TopicPartition(topic.name, index): topic.topic_id
+            for topic in image.topics_by_name.values()
+            for index, partition in enumerate(topic.partitions)
+            if node_id in partition.replicas
+        }
+
+        def config_of(partition: TopicPartition) -> TopicConfig:
+            return TopicConfig.resolve(image.topics_by_name[partition.topic].configs, self.cluster.config)
+
+        from broker.storage.log_dir_opening import LogDirUnusable
+
+        try:
+            log_dir = LogDir.open(
+                str(self.config.data_directory),
+                filesystem=RealFileSystem(),
+                clock_wall_ms=self._clock.wall_ms,
+                node_id=node_id,
+                cluster_id=image.cluster_id,
+                configs=config_of,
+                known=known,
+            )
+        except (LogDirUnusable, OSError) as error:
+            raise CannotStart(f"{self.config.data_directory}: {error}") from error
+        for note in log_dir.notes:
+            logger.warning("%s", note)
+        return log_dir
+
+    async def _register(self) -> None:
+        _, port = self._client_socket.getsockname()[:2]
+        _, internal_port = self._internal_socket.getsockname()[:2]
+        try:
+            await self.cluster.register(
+                port=self.config.advertised_port or port, internal_port=self.config.internal_port or internal_port
+            )
+        except KafkaError as error:
+            if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
+                raise CannotStart(f"{error.message} Choose another id with --id.") from error
+            raise
+
+    def _new_sampler(self) -> Sampler:
+        return Sampler(
+            node_id=self.config.node_id,
+            incarnation=self._incarnation,
+            clock=self._clock,
+            cluster=self.cluster,
+            partitions=self.partitions,
+            groups=self.groups,
+            network=self._network_facts,
+            log_dir=str(self.config.data_directory),
+            ack_durability=self.config.ack_durability,
+        )
+
+    def _network_facts(self) -> NetworkFacts:
+        return NetworkFacts(
+            connections=self.server.statistics().connections, requests_total=self.pipeline.requests_total
+        )
+
+    def _services(self, secret: bytes) -> Services:
+        return Services(
+            node_id=self.config.node_id,
+            cluster_id=self.cluster.image.cluster_id,
+            incarnation=self._incarnation,
+            config=self.config,
+            clock=self._clock,
+            cluster=self.cluster,
+            partitions=self.partitions,
+            groups=self.groups,
+            sampler=self.sampler,
+            cluster_secret=secret,
+        )
+
+    def _server_settings(self) -> ServerSettings:
+        config = self.config
+        return ServerSettings(
+            frame_bytes_max=config.socket_request_max_bytes,
+            connections_max=config.max_connections,
+            connections_per_address_max=config.max_connections_per_ip,
+            idle_ms_max=config.connections_max_idle_ms,
+        )
+
+    # Stop -------------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Answer what is parked, make everything durable, leave the clean-shutdown marker and the cluster."""
+        self.server.stop_accepting()
+        await self.sampler.stop()
+        draining = asyncio.ensure_future(self.server.stop(deadline_seconds=DRAIN_SECONDS_MAX))
+        await asyncio.sleep(0)
+        self.partitions.release_long_polls()
+        await self.groups.stop()
+        await draining
+        await self.pipeline.stop()
+        await self.partitions.stop()
+        await self.cluster.stop()
+
+
+def _bind_all(config: BrokerConfig) -> tuple[socket.socket, socket.socket]:
+    client = _bind_or_explain(config.host, config.port, "client", "OTTLA_KAFKA (HOST:PORT of broker 1)")
+    try:
+        return client, _bind_or_explain(
+            config.internal_host, config.internal_port, "internal", "OTTLA_KAFKA (10000 below) or OTTLA_LISTENERS"
+        )
+    except BaseException:
+        client.close()
+        raise
+
+
+def _bind_or_explain(host: str, port: int, listener: str, option: str) -> socket.socket:
+    try:
+        return bind(host, port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotStart(
+            f"port {port} on {host} for the {listener} listener: {reason}. Change it with {option}."
+        ) from error
