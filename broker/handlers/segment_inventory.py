@@ -1,17 +1,22 @@
 """SegmentInventory (private, key 10002), version 0: the segments of the partitions this broker leads.
 
 What a retention plan is computed from. Only numbers that the log holds in memory are read; the loop is given
-back regularly, for a broker may hold many thousands of segments.
+back regularly, for a broker may hold many thousands of segments. A partition whose log cannot be asked is left out:
+retention must not touch it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
+from broker.errors import KafkaError
 from broker.handlers.context import Request, Services
 from broker.partition.driver import Partition
 from broker.protocol.api import ApiKey
 from broker.protocol.private import PartitionInventory, SegmentInventoryRequest, SegmentInventoryResponse
+
+logger = logging.getLogger(__name__)
 
 API = ApiKey.SEGMENT_INVENTORY
 
@@ -27,8 +32,12 @@ async def handle_private(
     for turn, partition in enumerate(list(services.partitions.partitions()), start=1):
         if turn % PARTITIONS_PER_TURN == 0:
             await asyncio.sleep(0)
-        if partition.state.is_leader and (not wanted or partition.topic_partition.topic in wanted):
+        if not partition.state.is_leader or (wanted and partition.topic_partition.topic not in wanted):
+            continue
+        try:
             inventories.append(inventory_of(partition))
+        except KafkaError as error:
+            logger.warning("no inventory of %s: %s", partition.topic_partition, error)
     return SegmentInventoryResponse(broker_id=services.node_id, sampled_at_ms=sampled_at_ms, partitions=inventories)
 
 
