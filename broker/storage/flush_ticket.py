@@ -5,8 +5,9 @@ files written since the last flush, the small files written with them (indexes o
 snapshots, leader epochs), and the directories whose names changed. ``run`` touches only descriptors and paths, so
 many tickets of many logs can run in one round while the loop goes on appending.
 
-The loop pins the files before it hands the ticket out and unpins them in ``Log.flushed``, which must be called
-exactly once per ticket, whatever ``run`` did.
+The loop pins the files before it hands the ticket out and unpins them in ``Log.flushed``, to be called once per
+ticket. If ``run`` raised, either hand the ticket to ``Log.flushed`` or set ``LogDir.failed_reason``: the log dir is
+done for in both cases.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class FlushTicket:
         self._descriptors = [file.fd for file in files]
 
     def run(self) -> None:
-        """In a worker thread. Never raises: the outcome is judged by ``Log.flushed``, on the loop."""
+        """In a worker thread. Raises ``OSError``; a ticket that failed once must never be run again."""
         filesystem = self._filesystem
         try:
             for fd in self._descriptors:
@@ -66,3 +67,4 @@ class FlushTicket:
                 filesystem.sync_directory(directory)
         except OSError as error:
             self.error = error
+            raise

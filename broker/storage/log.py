@@ -533,7 +533,6 @@ class Log:
         is_current = self._unflushed.settle(ticket)
         if ticket.error is not None:
             self._health.fail(f"fsync in {self.directory} failed: {ticket.error}")
-        if self._health.failed_reason is not None:
             raise self._health.error()
         if is_current and ticket.end_offset > self.flushed_offset:
             self.flushed_offset = ticket.end_offset
@@ -568,7 +567,8 @@ class Log:
                 self._unflushed.note_directory(self.directory)
         ticket = self.flush_ticket()
         if ticket is not None:
-            ticket.run()
+            with contextlib.suppress(OSError):  # judged by ``flushed``
+                ticket.run()
             self.flushed(ticket)
 
     # Failure ---------------------------------------------------------------------------------------

@@ -82,6 +82,7 @@ class LogDir:
         self._recovery_points: dict[TopicPartition, int] = {}
         self._log_starts: dict[TopicPartition, int] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
+        self._checkpoints_name_the_dead = False
         environment.save_recovery_points = self._save_recovery_points
         environment.save_log_starts = self._save_log_starts
         environment.partition_damaged = self._partition_damaged
@@ -120,7 +121,12 @@ class LogDir:
 
     @property
     def failed_reason(self) -> str | None:
+        """Why nothing may be appended in this directory until a restart; ``None`` while it is well."""
         return self._environment.health.failed_reason
+
+    @failed_reason.setter
+    def failed_reason(self, reason: str) -> None:
+        self._environment.health.fail(reason)
 
     def statistics(self) -> LogDirStatistics:
         return LogDirStatistics(
@@ -205,6 +211,7 @@ class LogDir:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The partition is offline: {self.offline[partition]}")
         directory = self._file(str(partition))
         try:
+            self._bury(durable=True)
             if self._filesystem.status(directory) is not None:
                 move_to_stray(self._filesystem, self.path, str(partition), self._environment.clock_wall_ms())
             self._filesystem.make_directory(directory)
@@ -227,32 +234,34 @@ class LogDir:
         return log
 
     def delete_log(self, partition: TopicPartition) -> None:
-        """Give a partition up: gone at once, unlinked after its ``file.delete.delay.ms``. Raises ``KafkaError``."""
+        """Give a partition up: gone at once, unlinked after its ``file.delete.delay.ms``. Raises ``OSError``."""
         log = self.logs.get(partition)
         directory = log.directory if log is not None else self._file(str(partition))
-        target = self._file(deleted_name(partition))
-        try:
-            if self._filesystem.status(directory) is not None:
-                self._filesystem.rename(directory, target)
-        except OSError as error:
-            raise KafkaError(
-                ErrorCode.KAFKA_STORAGE_ERROR, f"Deleting {directory} failed: {error.strerror or error}"
-            ) from error
-        delay_ms = DELETE_DELAY_MS
+        if self._filesystem.status(directory) is not None:
+            target = self._file(deleted_name(partition))
+            self._filesystem.rename(directory, target)
+            delay_ms = log.config.file_delete_delay_ms if log is not None else DELETE_DELAY_MS
+            self._environment.deletions.forget_inside(directory)
+            self._environment.deletions.schedule(target, self._environment.clock_wall_ms() + delay_ms)
         if log is not None:
-            delay_ms = log.config.file_delete_delay_ms
             log.close(clean=False)
-        self._environment.deletions.forget_inside(directory)
-        self._environment.deletions.schedule(target, self._environment.clock_wall_ms() + delay_ms)
         self.logs.pop(partition, None)
         self.offline.pop(partition, None)
         for remembered in (self._recovery_points, self._log_starts, self._high_watermarks):
             remembered.pop(partition, None)
-        with contextlib.suppress(OSError):  # at worst a stale line, which the next checkpoint drops
-            self._checkpoints.take(self._offsets()).write(durable=False)
+        self._checkpoints_name_the_dead = True
+
+    def _bury(self, *, durable: bool) -> None:
+        """Take deleted partitions out of the checkpoints. A new partition of the same name must never be measured
+        against the recovery point of the old one."""
+        if self._checkpoints_name_the_dead:
+            self._checkpoints.take(self._offsets()).write(durable=durable)
+            self._checkpoints_name_the_dead = False
 
     def due_deletions(self, now_ms: int) -> DueDeletions | None:
         """What is to be unlinked by now; ``run`` it in a worker thread."""
+        with contextlib.suppress(OSError):  # the next call tries again
+            self._bury(durable=False)
         return self._environment.deletions.take_due(now_ms)
 
     def purge_due(self, now_ms: int) -> int:

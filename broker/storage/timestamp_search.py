@@ -18,6 +18,8 @@ from broker.storage.segment_scan import DamageFound
 from broker.storage.sparse_index import IndexDamaged
 from broker.types import NO_TIMESTAMP
 
+SPAN_TOLERATED_MS = 250
+
 
 class TimestampedOffset(NamedTuple):
     offset: int
@@ -58,15 +60,19 @@ class TimestampSearch:
         return self.first_at_or_after(best.time_range()[0], max(start_offset, best.base_offset))
 
     def at(self, offset: int) -> int:
-        """The timestamp of the first record at or above ``offset``; -1 if there is none."""
+        """The timestamp of the first record at or above ``offset``; -1 if there is none.
+
+        Asked once a second for every lagging group, so a batch is opened only if its timestamps span more than
+        ``SPAN_TOLERATED_MS``; within that the time of its first record stands for all.
+        """
         segment: Segment | None = self._segments.containing(offset)
         while segment is not None:
             for position, header in segment.headers(segment.find(offset)):
                 if header.last_offset < offset:
                     continue
-                if header.is_log_append_time or header.max_timestamp == header.base_timestamp:
+                if header.is_log_append_time:
                     return header.max_timestamp
-                if header.base_offset >= offset:
+                if header.base_offset >= offset or header.max_timestamp - header.base_timestamp <= SPAN_TOLERATED_MS:
                     return header.base_timestamp
                 for found, timestamp in self._timestamps(segment, position, header):
                     if found >= offset:
