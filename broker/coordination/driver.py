@@ -388,6 +388,10 @@ class CoordinatorRuntime(Generic[S, R]):
             _refuse(future, error)
 
     def _start_loading(self, seat: _Seat[S, R]) -> None:
+        if seat.log.end_offset == seat.log.start_offset:
+            # A new topic: its first client need not be sent away to come again.
+            self._serve(seat)
+            return
         seat.loading = True
         seat.load_task = asyncio.get_running_loop().create_task(
             self._load(seat), name=f"load {self._name} {seat.index}"
@@ -401,11 +405,16 @@ class CoordinatorRuntime(Generic[S, R]):
             except Exception as error:
                 # Nothing is served meanwhile; a damaged log directory or a bug here must not end the process.
                 expected = isinstance(error, KafkaError)
-                logger.error("%s partition %d cannot be loaded", self._name, seat.index, exc_info=not expected)
+                logger.error(
+                    "%s partition %d cannot be loaded: %s", self._name, seat.index, error, exc_info=not expected
+                )
             await asyncio.sleep(seat.backoff_ms / 1000)
             seat.backoff_ms = min(seat.backoff_ms * 2, RELOAD_BACKOFF_MS_MAX)
             seat.shard = self._new_shard(seat.index)
         seat.backoff_ms = RELOAD_BACKOFF_MS_MIN
+        self._serve(seat)
+
+    def _serve(self, seat: _Seat[S, R]) -> None:
         seat.loading = False
         seat.load_task = None
         if seat.log.end_offset > seat.log.start_offset:

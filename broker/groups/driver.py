@@ -78,7 +78,7 @@ class GroupCoordinator:
         self._partitions = partitions
         self._expiry_interval_ms = config.offsets_retention_check_interval_ms
         self.config = _group_config(config)
-        self._topic = OffsetsTopic(config, cluster)
+        self._topic = OffsetsTopic(cluster)
         self._changes = ChangedGroups()
         self._expiry_task: asyncio.Task[None] | None = None
         self._runtime: CoordinatorRuntime[GroupShard, Record] = CoordinatorRuntime(
@@ -103,6 +103,7 @@ class GroupCoordinator:
             self._expiry_task.cancel()
             await asyncio.gather(self._expiry_task, return_exceptions=True)
             self._expiry_task = None
+        await self._topic.stop()
         await self._runtime.close()
 
     # Leadership --------------------------------------------------------------------------------------
