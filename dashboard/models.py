@@ -26,6 +26,15 @@ class Topic(models.Model):
         return self.name
 
 
+class ServiceOperation(models.Model):
+    """No table: the permission to stop, start and restart services has to belong to some model."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        permissions = (("operate_services", "Can stop, start and restart services"),)
+
+
 class AuditEntry(models.Model):
     """One attempt to change something: who, from where, what, before and after."""
 

@@ -51,6 +51,7 @@ class ManagedService:
         self._usage: Usage | None = None
         self._backoff = Backoff()
         self._started = 0.0
+        self._started_at_ms = 0
         self._next_start = 0.0
         self._last_exit = ""
         self._wanted = False
@@ -111,6 +112,7 @@ class ManagedService:
             role=self.spec.role,
             state=self.state,
             pid=self._child.pid if self._child is not None else None,
+            started_at_ms=self._started_at_ms if self._child is not None else None,
             uptime_seconds=now - self._started if self._child is not None else None,
             restarts=self.restarts,
             last_exit=self._last_exit,
@@ -141,6 +143,7 @@ class ManagedService:
         self.state = ServiceState.STARTING
         self._ready.clear()
         self._started = time.monotonic()
+        self._started_at_ms = time.time_ns() // 1_000_000
         try:
             child = await Child.spawn(self.spec.argv, self._environ, self._cwd, self._on_output)
         except OSError as error:

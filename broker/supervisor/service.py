@@ -60,6 +60,8 @@ class ServiceStatistics:
     role: str
     state: ServiceState
     pid: int | None
+    started_at_ms: int | None
+    """Wall clock of the process's start, for showing; ``uptime_seconds`` is what was measured."""
     uptime_seconds: float | None
     restarts: int
     """Times it was started again after dying by itself."""

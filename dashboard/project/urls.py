@@ -14,5 +14,6 @@ urlpatterns = [
     path("logout/", logout_view, name="logout"),
     path("admin/login/", admin_login),
     path("admin/", admin.site.urls),
+    path("", include("dashboard.services.urls")),
     path("", include("dashboard.pages.urls")),
 ]
