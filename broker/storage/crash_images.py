@@ -80,10 +80,16 @@ def random_image(journal: Sequence[Change], choose: random.Random) -> MemoryFile
             if not isinstance(change, Write):
                 continue
             if index == keep[id_] - 1 and choose.random() < 0.5:
-                damaged[id_][index] = change.data[: choose.choice(TEAR_POINTS)]
+                damaged[id_][index] = _torn(change.data, choose)
             elif choose.random() < 0.2:
                 damaged[id_][index] = bytes(len(change.data))
     return _build(histories, keep, _with_whole_moves(histories, names), damaged)
+
+
+def _torn(data: bytes, choose: random.Random) -> bytes:
+    """The beginning of a write, alone or followed by the zeros of blocks that were allocated but never written."""
+    kept = data[: choose.choice((*TEAR_POINTS, choose.randint(0, len(data))))]
+    return kept + bytes(len(data) - len(kept)) if choose.random() < 0.5 else kept
 
 
 def _sort(journal: Sequence[Change]) -> _Histories:

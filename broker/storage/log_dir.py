@@ -42,6 +42,7 @@ from broker.storage.log_dir_opening import (
     check_identity,
     deleted_name,
     lock_directory,
+    make_durable_directory,
     move_to_stray,
     sort_directories,
     take_clean_shutdown_marker,
@@ -101,7 +102,7 @@ class LogDir:
     ) -> LogDir:
         """Open every known partition, recovering what needs it. Raises ``LogDirUnusable`` or ``OSError``."""
         path = os.path.abspath(path)
-        filesystem.make_directory(path)
+        make_durable_directory(filesystem, path)
         environment = LogEnvironment(
             filesystem=filesystem,
             files=OpenFiles(filesystem, OPEN_SEGMENTS_MAX),

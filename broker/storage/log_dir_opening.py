@@ -43,6 +43,19 @@ class Found:
     """Their ``partition.metadata`` did not survive the crash that followed their creation."""
 
 
+def make_durable_directory(filesystem: FileSystem, path: str) -> None:
+    """Create the log dir with its parents, each new name synced: what is flushed inside must be found again."""
+    missing = []
+    parent = path
+    while filesystem.status(parent) is None:
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    if missing:
+        filesystem.make_directory(path)
+        for created in missing:
+            filesystem.sync_directory(os.path.dirname(created))
+
+
 def lock_directory(filesystem: FileSystem, path: str) -> int:
     descriptor = filesystem.lock(os.path.join(path, LOCK_FILE))
     if descriptor is None:

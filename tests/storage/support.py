@@ -23,9 +23,7 @@ SMALL_SEGMENTS = TopicConfig(segment_bytes=2_000, index_interval_bytes=64)
 def batch(*values: bytes, timestamps: Iterable[int] | None = None, **options: object) -> bytearray:
     """One batch of the given values; timestamps default to now."""
     times = list(timestamps) if timestamps is not None else [NOW_MS] * len(values)
-    records = [
-        Record(timestamp=time, key=None, value=value) for value, time in zip(values, times, strict=True)
-    ]
+    records = [Record(timestamp=time, key=None, value=value) for value, time in zip(values, times, strict=True)]
     return build_batch(records, **options)  # type: ignore[arg-type]
 
 

@@ -252,9 +252,7 @@ def test_create_time_reports_no_append_time(filesystem: MemoryFileSystem) -> Non
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "lz4", "zstd", "snappy"])
-def test_search_by_timestamp_finds_the_first_record_not_older(
-    filesystem: MemoryFileSystem, compression: str
-) -> None:
+def test_search_by_timestamp_finds_the_first_record_not_older(filesystem: MemoryFileSystem, compression: str) -> None:
     log = open_log(filesystem, config=SMALL_SEGMENTS)
     times = [10, 30, 20, 40, 70, 60, 50, 80, 90, 100]
     for number in range(0, 200, 2):

@@ -1,0 +1,166 @@
+"""One scripted life of a log on a recording disk, and what must be true of every crash along it.
+
+``Story`` drives a real ``LogDir`` and writes down, beside the disk's journal, what had been promised by when: which
+records were flushed, how far the log start had moved. ``check_image`` recovers one image and holds it against the
+promise in force when the disk stopped.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from broker.clock import ManualClock
+from broker.config.topic import TopicConfig
+from broker.protocol.batch import scan_batches
+from broker.protocol.records import iter_records
+from broker.storage.log import Log
+from broker.storage.log_dir import LogDir
+from broker.storage.memory_filesystem import MemoryFileSystem
+from tests.storage.support import PARTITION, TOPIC_ID, append, flush, open_log_dir
+
+CONFIG = TopicConfig(segment_bytes=900, index_interval_bytes=64, file_delete_delay_ms=0)
+PRODUCER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """In force from journal position ``since`` on."""
+
+    since: int
+    flushed_offset: int
+    log_start_offset: int
+
+
+@dataclass
+class Story:
+    disk: MemoryFileSystem = field(default_factory=MemoryFileSystem)
+    clock: ManualClock = field(default_factory=ManualClock)
+    written: dict[int, set[bytes]] = field(default_factory=dict)
+    """Every value ever written at an offset: more than one only after a truncation."""
+    promises: list[Promise] = field(default_factory=lambda: [Promise(0, 0, 0)])
+    log_dir: LogDir = field(init=False)
+    log: Log = field(init=False)
+
+    def tell(self) -> None:
+        """Appends, flushes, rolls, retention, delete records, a truncation, a clean restart, another life."""
+        self.log_dir = open_log_dir(self.disk, config=CONFIG, clock=self.clock)
+        self.log = self.log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+        for number in range(8):
+            self.append(number, epoch=0)
+            if number % 3 == 2:
+                self.flush()
+        self.log_dir.checkpoint()
+        for number in range(8, 20):
+            self.append(number, epoch=1 + number // 15)
+            if number % 4 == 0:
+                self.flush()
+        self.flush()
+        self.log_dir.checkpoint()
+        self.log.delete_segments_below(7)
+        self.promise()
+        self.log_dir.purge_due(self.clock.wall_ms())
+        self.log.advance_log_start(9)
+        self.promise()
+        for number in range(20, 24):
+            self.append(number, epoch=3)
+        self.truncate(17)
+        for number in range(30, 34):
+            self.append(number, epoch=5)
+        self.flush()
+        self.log_dir.close(clean=True)
+        self.log_dir = open_log_dir(self.disk, config=CONFIG, clock=self.clock)
+        self.log = self.log_dir.logs[PARTITION]
+        for number in range(40, 54):
+            self.append(number, epoch=6)
+        self.flush()
+        self.append(54, epoch=6)
+
+    def append(self, number: int, *, epoch: int) -> None:
+        values = [b"%d/%d" % (number, index) for index in range(1 + number % 2)]
+        result = append(
+            self.log,
+            *values,
+            leader_epoch=epoch,
+            producer_id=PRODUCER,
+            producer_epoch=epoch,
+            base_sequence=self._next_sequence(epoch),
+        )
+        for index, value in enumerate(values):
+            self.written.setdefault(result.base_offset + index, set()).add(value)
+
+    def _next_sequence(self, epoch: int) -> int:
+        known = self.log.producer_state.producers()
+        return known[0].last_sequence + 1 if known and known[0].producer_epoch == epoch else 0
+
+    def flush(self) -> None:
+        flush(self.log)
+        self.promise()
+
+    def truncate(self, offset: int) -> None:
+        """From its first change on, only what it leaves is promised."""
+        since, flushed = len(self.disk.journal), self.log.flushed_offset
+        self.log.truncate_to(offset)
+        left = min(flushed, self.log.log_end_offset)
+        self.promises.append(Promise(since, left, self.log.log_start_offset))
+
+    def promise(self) -> None:
+        self.promises.append(Promise(len(self.disk.journal), self.log.flushed_offset, self.log.log_start_offset))
+
+    def promise_at(self, position: int) -> Promise:
+        index = bisect_right([promise.since for promise in self.promises], position) - 1
+        return self.promises[index]
+
+
+def check_image(story: Story, image: MemoryFileSystem, position: int) -> None:
+    """Recover the image as a new broker process would, twice, and hold it against what was promised."""
+    promise = story.promise_at(position)
+    log_dir = open_log_dir(image, config=CONFIG)
+    assert not log_dir.offline, log_dir.offline
+    log = log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    contents = _check_log(story, log, promise)
+    append(log, b"life goes on", leader_epoch=9)
+    flush(log)
+    log_dir.close(clean=True)
+    again = open_log_dir(image, config=CONFIG)
+    assert not again.offline, again.offline
+    assert _contents(again.logs[PARTITION])[:-1] == contents
+    assert again.logs[PARTITION].producer_state.producers() == log.producer_state.producers()
+
+
+def _check_log(story: Story, log: Log, promise: Promise) -> list[tuple[int, bytes | None]]:
+    assert log.log_end_offset >= promise.flushed_offset, "an acknowledged record is gone"
+    assert log.log_start_offset >= promise.log_start_offset, "a deleted record is back"
+    assert log.flushed_offset == log.log_end_offset, "what recovery found is durable when it returns"
+    contents = _contents(log)
+    assert [offset for offset, _ in contents] == list(range(log.log_start_offset, log.log_end_offset))
+    for offset, value in contents:
+        assert value in story.written[offset], f"offset {offset} holds {value!r}"
+    _check_epochs_and_producers(log)
+    return contents
+
+
+def _contents(log: Log) -> list[tuple[int, bytes | None]]:
+    found: list[tuple[int, bytes | None]] = []
+    position = log.log_start_offset
+    while buffers := log.read(position, 300, upto_offset=log.log_end_offset):
+        for buffer in buffers:
+            found += [(r.offset, r.value) for r in iter_records(buffer) if r.offset >= position]
+        position = found[-1][0] + 1
+    return found
+
+
+def _check_epochs_and_producers(log: Log) -> None:
+    """What is derived from the log says what the log says."""
+    last_sequence = {}
+    position = log.log_start_offset
+    while buffers := log.read(position, 1 << 20, upto_offset=log.log_end_offset):
+        for buffer in buffers:
+            for _, header in scan_batches(buffer):
+                assert log.epoch_at(max(header.base_offset, log.log_start_offset)) == header.leader_epoch
+                last_sequence[header.producer_id] = header.producer_epoch, header.last_sequence
+                position = header.next_offset
+    assert log.latest_epoch == (log.epochs()[-1][0] if log.epochs() else -1)
+    known = {p.producer_id: (p.producer_epoch, p.last_sequence) for p in log.producer_state.producers()}
+    for producer_id, newest in last_sequence.items():
+        assert known[producer_id] == newest
