@@ -63,7 +63,8 @@ def _apply(action: RetentionAction, services: Services) -> RetentionOutcome:
 def _delete(action: RetentionAction, partition: Partition, now_ms: int) -> RetentionOutcome:
     """Judge and delete without a pause in between: nothing can change under the judgement."""
     log = partition.log
-    allowed = allowed_log_start(inventory_of(partition), now_ms)
+    inventory = inventory_of(partition)
+    allowed = allowed_log_start(inventory, now_ms)
     target = min(action.new_log_start_offset, allowed)
     message = ""
     if target < action.new_log_start_offset:
@@ -72,7 +73,7 @@ def _delete(action: RetentionAction, partition: Partition, now_ms: int) -> Reten
             f"not {action.new_log_start_offset}"
         )
     segments = freed = 0
-    if target > log.log_start_offset:
+    if any(segment.end_offset <= target and segment.size_bytes for segment in inventory.segments):
         segments, freed = log.delete_segments_below(target)
         partition.wake_fetch_waiters()
     return RetentionOutcome(

@@ -168,6 +168,13 @@ async def test_a_plan_that_asks_for_too_much_gets_what_is_due(broker: Broker) ->
     assert "up to offset 10, not 30" in outcome.error_message
 
 
+async def test_a_segment_whose_records_were_all_deleted_by_a_client_goes_as_well(broker: Broker) -> None:
+    partition = broker.add("orders", 3 * HOUR_MS, 0, retention_ms="3600000")
+    partition.log.log_start_offset = 10
+    (outcome,) = await broker.apply(until(10))
+    assert (outcome.deleted_segments, outcome.log_start_offset) == (1, 10)
+
+
 async def test_nothing_past_the_high_watermark_goes(broker: Broker) -> None:
     partition = broker.add("orders", 3 * HOUR_MS, 3 * HOUR_MS, 3 * HOUR_MS, retention_ms="1")
     partition.high_watermark = 15
