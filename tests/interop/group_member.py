@@ -1,0 +1,134 @@
+"""One member of a consumer group, as a process: run by the tests so that it can be killed like one.
+
+``python -m tests.interop.group_member CLIENT BOOTSTRAP GROUP TOPIC [OPTIONS]`` where CLIENT names a library and OPTIONS
+is JSON (``assignor``, ``instance``). It reads from the beginning, commits what it has read, and prints one JSON object
+a line: ``{"assignment": [...]}`` whenever that changes, ``{"values": [...]}`` after the commit that covers them. On
+SIGTERM it leaves the group properly and prints ``{"closed": true}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import threading
+from typing import Any
+
+SESSION_MS = 4_000
+HEARTBEAT_MS = 500
+
+stop = threading.Event()
+
+
+def say(**event: Any) -> None:
+    print(json.dumps(event), flush=True)
+
+
+class Assignment:
+    """Prints an assignment when it differs from the one before."""
+
+    def __init__(self) -> None:
+        self._last: list[int] | None = None
+
+    def now(self, partitions: list[int]) -> None:
+        partitions = sorted(partitions)
+        if partitions != self._last:
+            self._last = partitions
+            say(assignment=partitions)
+
+
+def run_confluent(bootstrap: str, group: str, topic: str, options: dict[str, str]) -> None:
+    from confluent_kafka import Consumer
+
+    settings: dict[str, Any] = {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "session.timeout.ms": SESSION_MS,
+        "heartbeat.interval.ms": HEARTBEAT_MS,
+        "partition.assignment.strategy": options.get("assignor", "range"),
+    }
+    if "instance" in options:
+        settings["group.instance.id"] = options["instance"]
+    consumer = Consumer(settings)
+    consumer.subscribe([topic])
+    assignment = Assignment()
+    while not stop.is_set():
+        messages = [message for message in consumer.consume(500, timeout=0.1) if message.error() is None]
+        assignment.now([partition.partition for partition in consumer.assignment()])
+        if messages:
+            consumer.commit(asynchronous=False)
+            say(values=[message.value().decode() for message in messages])
+    consumer.close()
+
+
+def run_kafka_python(bootstrap: str, group: str, topic: str, options: dict[str, str]) -> None:
+    from kafka import KafkaConsumer
+    from kafka.coordinator.assignors.range import RangePartitionAssignor
+
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        session_timeout_ms=SESSION_MS,
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        partition_assignment_strategy=[RangePartitionAssignor],
+        **({"group_instance_id": options["instance"]} if "instance" in options else {}),
+    )
+    assignment = Assignment()
+    while not stop.is_set():
+        batches = consumer.poll(timeout_ms=100)
+        assignment.now([partition.partition for partition in consumer.assignment()])
+        if batches:
+            consumer.commit()
+            say(values=[record.value.decode() for records in batches.values() for record in records])
+    consumer.close()
+
+
+def run_aiokafka(bootstrap: str, group: str, topic: str, options: dict[str, str]) -> None:
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+
+    async def consume() -> None:
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            partition_assignment_strategy=[RangePartitionAssignor],
+            **({"group_instance_id": options["instance"]} if "instance" in options else {}),
+        )
+        await consumer.start()
+        assignment = Assignment()
+        try:
+            while not stop.is_set():
+                batches = await consumer.getmany(timeout_ms=100)
+                assignment.now([partition.partition for partition in consumer.assignment()])
+                if batches:
+                    await consumer.commit()
+                    say(values=[record.value.decode() for records in batches.values() for record in records])
+        finally:
+            await consumer.stop()
+
+    asyncio.run(consume())
+
+
+CLIENTS = {"confluent-kafka": run_confluent, "kafka-python": run_kafka_python, "aiokafka": run_aiokafka}
+
+
+def main() -> None:
+    client, bootstrap, group, topic, *options = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    CLIENTS[client](bootstrap, group, topic, json.loads(options[0]) if options else {})
+    say(closed=True)
+
+
+if __name__ == "__main__":
+    main()
