@@ -16,7 +16,7 @@ ALERTS_MAX = 100
 NAMES_SHOWN_MAX = 3
 GROUP_TROUBLE = {
     "stalled": "Group {} has stalled",
-    "stopped": "Nobody reads for group {}",
+    "stopped": "Group {} has no readers",
     "falling behind": "Group {} is falling behind",
     "rewound": "Group {} went back",
     "rebalancing": "Group {} does not finish rebalancing",

@@ -137,7 +137,7 @@ def judge(
         return Verdict(word="unknown", text="Its lag is unknown: no offset has been committed yet.", level="unknown")
     if not members and not progress.moving:
         if lag:
-            return Verdict(word="stopped", text=f"Nobody is reading; {_records(lag)} wait.", level="warn")
+            return Verdict(word="stopped", text=f"No members; {_records(lag)} wait to be read.", level="warn")
         return Verdict(word="idle", text="No members, and nothing is left to read.", level="idle")
     if lag == 0:
         return Verdict(word="caught up", text="Everything has been read.", level="good")

@@ -14,12 +14,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from importlib import import_module
 from typing import Any
 
 import msgspec
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import QueryDict
 
@@ -300,14 +302,14 @@ class LiveConsumer(AsyncWebsocketConsumer):
         session = self.scope.get("session")
         if session is None or not session.session_key:
             return False
-        fresh = await database_sync_to_async(_load_session)(session)
+        fresh = await database_sync_to_async(_load_session)(session.session_key)
         if fresh is None:
             return False
         user = await get_user({"session": fresh})
         return user.is_authenticated and user.is_active and user.pk == self._user_id
 
 
-def _load_session(session: SessionBase) -> SessionBase | None:
+def _load_session(key: str) -> SessionBase | None:
     """The session as the database has it now, or None when it has ended."""
-    fresh = type(session)(session.session_key)
-    return fresh if fresh.exists(session.session_key) and len(fresh.keys()) else None
+    session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    return session if session.exists(key) else None

@@ -19,9 +19,9 @@ def wall_ms() -> int:
 
 
 def render_fragment(fragment: Fragment, view: View) -> str:
-    return get_template(fragment.template).render(
-        {**fragment.context, "target": fragment.target, "view": view, "pulse": view.pulse}
-    )
+    context = {**fragment.context, "target": fragment.target, "view": view, "pulse": view.pulse}
+    # Joined, because a template's SafeString is a subclass of str that msgspec will not encode.
+    return "".join((get_template(fragment.template).render(context),))
 
 
 def render_targets(page: LivePage, view: View, targets: Iterable[str]) -> list[tuple[str, str]]:

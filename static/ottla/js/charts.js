@@ -72,11 +72,18 @@ function element(name, attributes = {}, parent = null) {
   return made;
 }
 
-// A round step that divides the range into about `count` parts, in units of the kind (1024 for bytes).
+const SECONDS_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400];
+
+// A round step that divides the range into about `count` parts, in units of the kind (1024 for bytes, 60 for time).
 function niceStep(range, count, base) {
+  if (base === 60) {
+    const fitting = SECONDS_STEPS.find((step) => step >= range / count);
+    return fitting ?? Math.ceil(range / count / 86_400) * 86_400;
+  }
   let unit = 1;
   while (range / count >= unit * base) unit *= base;
   const rough = range / count / unit;
+  if (base === 1024) return 2 ** Math.ceil(Math.log2(rough)) * unit;
   const power = 10 ** Math.floor(Math.log10(rough));
   const factor = [1, 2, 2.5, 5, 10].find((candidate) => candidate * power >= rough) ?? 10;
   return factor * power * unit;
@@ -138,7 +145,7 @@ class Chart {
       const at = last - ago * 60_000;
       const anchor = ago === 0 ? "end" : ago === 15 ? "start" : "middle";
       const text = element("text", { x: this.x(at), y: height - 5, "text-anchor": anchor }, group);
-      text.textContent = ago === 0 ? "now" : `${ago} min ago`;
+      text.textContent = ago === 0 ? "now" : `${ago} min${width < 480 ? "" : " ago"}`;
     }
     return group;
   }

@@ -1,7 +1,7 @@
 // Turns an element into another one by changing only what differs, so that focus, selection, scroll position and
 // running animations of everything else survive. Elements with an id are matched by it, the rest by position.
 //
-// data-keep: script owns the inside; only attributes are brought up to date.
+// data-keep: script owns the element; nothing of it is touched.
 // data-ago, data-since, data-behind: freshness.js counts their text; it is taken over only when the moment changed.
 
 const COUNTED = ["data-ago", "data-since", "data-behind"];
@@ -19,11 +19,10 @@ export function morph(from, to, onChange) {
     }
     return;
   }
-  if (from.nodeType !== Node.ELEMENT_NODE || from.isEqualNode(to)) return;
+  if (from.nodeType !== Node.ELEMENT_NODE || from.hasAttribute("data-keep") || from.isEqualNode(to)) return;
   const counted = COUNTED.find((name) => to.hasAttribute(name));
   const moved = counted && from.getAttribute(counted) !== to.getAttribute(counted);
   morphAttributes(from, to);
-  if (from.hasAttribute("data-keep")) return;
   if (counted) {
     if (moved) from.textContent = to.textContent;
     return;

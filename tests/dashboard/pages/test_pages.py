@@ -170,7 +170,7 @@ def test_a_group_page_shows_members_offsets_and_lag_in_words(viewer: Client, clu
 
 def test_a_group_without_members_says_that_records_wait(viewer: Client, cluster: Bench) -> None:
     body = viewer.get("/groups/audit/").content.decode()
-    assert "Nobody is reading; 12,000 records wait." in body
+    assert "No members; 12,000 records wait to be read." in body
     assert "No members" in body
 
 
