@@ -28,6 +28,7 @@ from broker.network.server import Server, ServerSettings, bind
 from broker.partition.manager import PartitionManager
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
+from broker.storage.log_dir_opening import LogDirUnusable
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sampler import Sampler
 from broker.types import TopicId, TopicPartition
@@ -49,21 +50,14 @@ class Broker:
         self._clock = SystemClock()
         self._incarnation = uuid.uuid4().hex
         self._client_socket, self._internal_socket = _bind_all(config)
-        self._started: list[str] = []
 
     # Start ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Returns when the listeners accept. Raises ``CannotStart``."""
-        home = Path(self.config.home)
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-            secret = load_cluster_secret(home)
-        except (OSError, ValueError) as error:
-            raise CannotStart(str(error)) from error
-        self.cluster = ClusterDriver(
-            SqliteStore(home / "metadata.sqlite3"), self.config, incarnation=self._incarnation, clock=self._clock
-        )
+        secret = self._prepare_home()
+        store = SqliteStore(Path(self.config.home) / "metadata.sqlite3", clock=self._clock)
+        self.cluster = ClusterDriver(store, self.config, incarnation=self._incarnation, clock=self._clock)
         await self.cluster.start()
         self.log_dir = self._open_log_dir()
         self.partitions = PartitionManager(
@@ -94,6 +88,14 @@ class Broker:
         await self.server.listen(self._client_socket, "client")
         await self.server.listen(self._internal_socket, "internal")
 
+    def _prepare_home(self) -> bytes:
+        home = Path(self.config.home)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            return load_cluster_secret(home)
+        except (OSError, ValueError) as error:
+            raise CannotStart(str(error)) from error
+
     def _open_log_dir(self) -> LogDir:
         image, node_id = self.cluster.image, self.config.node_id
         known: dict[TopicPartition, TopicId] = {
@@ -105,8 +107,6 @@ class Broker:
 
         def config_of(partition: TopicPartition) -> TopicConfig:
             return TopicConfig.resolve(image.topics_by_name[partition.topic].configs, self.cluster.config)
-
-        from broker.storage.log_dir_opening import LogDirUnusable
 
         try:
             log_dir = LogDir.open(

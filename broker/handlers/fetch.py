@@ -129,7 +129,7 @@ def _collect(fetch: FetchRequest, request: Request, services: Services) -> tuple
                 if fetch.replica_id >= 0:
                     raise KafkaError(ErrorCode.TOPIC_AUTHORIZATION_FAILED)
                 index = entry.partition
-                partition = manager.get(name, index) if topic_id is None else manager.get_by_id(topic_id, index)
+                partition = manager.resolve(name, topic_id, index)
                 diverging = _check_epochs(partition, entry)
                 if diverging is not None:
                     urgent = True

@@ -117,7 +117,7 @@ def handle_raw(request: Request, services: Services) -> Reply:
             try:
                 if refusal is not None:
                     raise refusal
-                partition = manager.get(name, index) if topic_id is None else manager.get_by_id(topic_id, index)
+                partition = manager.resolve(name, topic_id, index)
                 append = _append(partition, records, acks, now_ms, client)
             except KafkaError as error:
                 failed = True

@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from broker import limits
 from broker.handlers.context import ConnectionInfo
@@ -30,11 +31,11 @@ INCOMPLETE_FRAME_BYTES_PER_TICK = 64 * limits.KIB
 LISTEN_BACKLOG = 1_024
 
 
-class Pipeline:
-    """What a session needs of ``handlers/pipeline.py``: one frame in, one reply out."""
+class RequestPipeline(Protocol):
+    """What a session needs of ``handlers/pipeline.py``."""
 
     def handle(self, frame: memoryview, connection: ConnectionInfo) -> Reply:
-        raise AssertionError("abstract")
+        """One frame in, one reply out; the frame is used up on return. Raises ``CloseConnection``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Server:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        pipeline: Pipeline,
+        pipeline: RequestPipeline,
         settings: ServerSettings,
         *,
         after_input: Callable[[], None] = lambda: None,

@@ -23,7 +23,8 @@ from broker.types import NO_EPOCH, NO_TIMESTAMP, Buffer, Offset, TimestampMs, To
 
 if TYPE_CHECKING:
     from broker.partition.flush import FlushScheduler
-    from broker.storage.log import FlushTicket, Log, LogAppend
+    from broker.storage.flush_ticket import FlushTicket
+    from broker.storage.log import Log, LogAppend, Origin
 
 READ_COMMITTED = 1
 
@@ -144,7 +145,7 @@ class Partition:
         acks: int,
         now_ms: TimestampMs,
         leader_epoch: int = NO_EPOCH,
-        origin: str = "client",
+        origin: Origin = "client",
     ) -> LogAppend:
         """Append as leader. Raises ``KafkaError``; on return the records are in the log, not yet committed."""
         state = self.state

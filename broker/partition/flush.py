@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from broker.storage.log import FlushTicket
+    from broker.storage.flush_ticket import FlushTicket
 
 logger = logging.getLogger(__name__)
 

@@ -126,6 +126,13 @@ class PartitionManager:
             raise self._why_not(topic.name, partition)
         return found
 
+    def resolve(self, topic: str | None, topic_id: TopicId | None, partition: int) -> Partition:
+        """By id where the request has one, else by name."""
+        if topic_id is not None:
+            return self.get_by_id(topic_id, partition)
+        assert topic is not None, "a request names its topics or gives their ids"
+        return self.get(topic, partition)
+
     def find(self, topic: str, partition: int) -> Partition | None:
         """The partition in whatever role, or ``None``: for statistics and maintenance."""
         return self._partitions.get((topic, partition))
