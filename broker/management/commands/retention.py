@@ -119,11 +119,13 @@ class Command(BaseCommand):
     def _print_run(self, job: JobRun) -> None:
         if job.state != JobRun.State.SUCCEEDED:
             return
-        self.stdout.write(
-            f"Broker {job.broker_id}: deleted {job.segments_deleted:,} segments, freed {job.bytes_freed:,} bytes."
-            if job.segments_deleted
-            else f"Broker {job.broker_id}: nothing to delete."
+        count = job.segments_deleted
+        done = (
+            f"deleted {count:,} segment{'' if count == 1 else 's'}, freed {job.bytes_freed:,} bytes"
+            if count
+            else "nothing to delete"
         )
+        self.stdout.write(f"Broker {job.broker_id}: {done}.")
         for refusal in job.detail.get("refused", {}).get("rows", []):
             self.stdout.write(f"  {refusal['topic']}-{refusal['partition']}: {refusal['why']}")
 
