@@ -27,9 +27,10 @@ def is_current(home: Path, project_root: Path) -> bool:
     return stored == compute(project_root)
 
 
-def store(home: Path, project_root: Path) -> None:
+def store(home: Path, fingerprint: str) -> None:
+    """``fingerprint`` as computed *before* set-up read its inputs: what changed meanwhile is seen next time."""
     temporary = home / f".{FILE_NAME}.{os.getpid()}"
-    temporary.write_text(compute(project_root) + "\n", encoding="ascii")
+    temporary.write_text(fingerprint + "\n", encoding="ascii")
     temporary.replace(home / FILE_NAME)
 
 

@@ -190,7 +190,7 @@ def _web(options: Options, python: str) -> ServiceSpec:
         role="web",
         argv=(
             *(python, "-m", "daphne", "--bind", options.http.host, "--port", str(options.http.port)),
-            *("--no-server-name", "--verbosity", "1", "--websocket-max-message-size", str(WEBSOCKET_BYTES_MAX)),
+            *("--no-server-name", "--verbosity", "0", "--websocket-max-message-size", str(WEBSOCKET_BYTES_MAX)),
             "dashboard.project.asgi:application",
         ),
         readiness=Answers(probe=lambda: http_answers(options.http, "localhost")),

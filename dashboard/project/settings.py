@@ -119,7 +119,7 @@ STATIC_ROOT = OTTLA_HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "dashboard.project.static_storage.StaticStorage"},
 }
 MEDIA_ROOT = OTTLA_HOME / "media"
 

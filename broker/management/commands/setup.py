@@ -24,11 +24,12 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
+        current = fingerprint.compute(PROJECT_ROOT)
         prepare_home(settings.OTTLA_HOME)
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
         self._create_administrator()
-        fingerprint.store(settings.OTTLA_HOME, PROJECT_ROOT)
+        fingerprint.store(settings.OTTLA_HOME, current)
 
     def _create_administrator(self) -> None:
         """Only where there is none: neither a changed password nor a renamed account is touched."""
