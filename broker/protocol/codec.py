@@ -23,7 +23,10 @@ from broker.types import Buffer
 
 
 def decode_request(api_key: int, version: int, body: Buffer) -> Any:
-    """Raises ``MalformedMessage`` for anything that is not exactly one such message."""
+    """Raises ``MalformedMessage`` for anything that does not begin with one such message.
+
+    Bytes behind it are ignored, as Kafka ignores them: librdkafka leaves three behind Metadata v9+ for all topics.
+    """
     return _decode(kio_name(api_key), "request", version, body)
 
 
@@ -72,8 +75,10 @@ def _encode(api: str, direction: schema.Direction, version: int, message: Any) -
 
 @functools.cache
 def _reader(api: str, direction: schema.Direction, version: int) -> Callable[[bytes], Any]:
-    budget = REQUEST_ELEMENTS_MAX if direction == "request" else RESPONSE_ELEMENTS_MAX
-    return compile_reader(_spec(api, direction, version), message_class(api, direction), budget)
+    request = direction == "request"
+    budget = REQUEST_ELEMENTS_MAX if request else RESPONSE_ELEMENTS_MAX
+    spec = _spec(api, direction, version)
+    return compile_reader(spec, message_class(api, direction), budget, exact=not request)
 
 
 @functools.cache

@@ -23,16 +23,18 @@ from broker.protocol.source import FIXED_CODES, Source, element_size_min
 from broker.types import Buffer
 
 
-def compile_reader(spec: StructSpec, cls: type[Message], elements_max: int) -> Callable[[bytes], Any]:
-    """A function that reads exactly one message. It may raise ``MalformedMessage``, ``IndexError``,
-    ``struct.error`` or ``UnicodeDecodeError``: the caller translates, once."""
+def compile_reader(
+    spec: StructSpec, cls: type[Message], elements_max: int, *, exact: bool = True
+) -> Callable[[bytes], Any]:
+    """A function that reads one message, and unless ``exact`` ignores what follows it. It may raise
+    ``MalformedMessage``, ``IndexError``, ``struct.error`` or ``UnicodeDecodeError``: the caller translates, once."""
     compiler = _ReaderCompiler(cls)
     source = compiler.source
     source.line("end = len(data)")
     source.line("at = 0")
     source.line(f"left = {elements_max}")
     message = compiler.struct(spec, cls)
-    with source.block("if at != end:"):
+    with source.block("if at != end:" if exact else "if at > end:"):
         source.line("refuse_end(at, end)")
     source.line(f"return {message}")
     return source.function("data")
