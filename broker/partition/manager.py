@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from broker.clock import Clock
 from broker.config.topic import TopicConfig
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from broker.storage.log_dir import LogDir
 
 logger = logging.getLogger(__name__)
+
+LogDirDescription: TypeAlias = tuple[str, ErrorCode, int, int, list[tuple[str, int, int, int, bool]]]
+"""(path, error, total bytes, usable bytes, [(topic, partition, size, lag behind the high watermark, is future)]);
+-1 bytes are unknown."""
 
 TICK_SECONDS = 0.25
 ROLL_CHECK_TICKS = 20
@@ -420,6 +424,26 @@ class PartitionManager:
             disk_free_bytes=self.disk_guard.free_bytes,
             disk_total_bytes=self.disk_guard.total_bytes,
         )
+
+    def log_dirs(self) -> list[LogDirDescription]:
+        """What DescribeLogDirs tells: this broker's one directory and the replicas in it."""
+        failed = self._flush.failed_reason or self.log_dir.failed_reason
+        try:
+            free_bytes, total_bytes = self._disk_usage()
+        except OSError:
+            free_bytes = total_bytes = -1
+        return [
+            (
+                self.log_dir.path,
+                ErrorCode.KAFKA_STORAGE_ERROR if failed else ErrorCode.NONE,
+                total_bytes,
+                free_bytes,
+                [
+                    (topic, index, p.log.size_bytes, max(0, p.state.high_watermark - p.log.log_end_offset), False)
+                    for (topic, index), p in self._partitions.items()
+                ],
+            )
+        ]
 
     def _disk_usage(self) -> tuple[int, int]:
         usage = self.log_dir.disk_usage()
