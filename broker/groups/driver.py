@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.clock import Clock
 from broker.coordination.decision import Decision, Ticket
-from broker.coordination.driver import CoordinatorRuntime
+from broker.coordination.driver import CoordinatorRuntime, SeatStatistics
 from broker.coordination.partition_log import PartitionLog
 from broker.errors import ErrorCode, KafkaError
 from broker.groups.batches import GroupRecordCodec
@@ -251,6 +251,10 @@ class GroupCoordinator:
             for _, shard in self._runtime.serving()
             for group in shard.groups.values()
         ]
+
+    def seats(self) -> list[SeatStatistics]:
+        """How each coordinator partition led here is doing."""
+        return self._runtime.statistics()
 
     def take_changes(self) -> tuple[list[GroupSample], list[str]]:
         """Groups that changed since the last call, and the ids of those that are gone."""
