@@ -146,6 +146,7 @@ class Client:
         *,
         read_committed: bool = False,
         records_max: int | None = None,
+        skip_damaged: bool = False,
     ) -> FetchedRecords:
         """Records and where to continue; see ``client/reader.py``."""
         return self._run(
@@ -157,6 +158,7 @@ class Client:
                 max_wait_ms,
                 read_committed=read_committed,
                 records_max=records_max,
+                skip_damaged=skip_damaged,
             ),
             extra_seconds=max_wait_ms / 1000,
         )

@@ -122,6 +122,16 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedBatch:
+    """A batch that cannot be opened: a wrong checksum, an unknown codec, more than it may inflate to."""
+
+    base_offset: int
+    last_offset: int
+    """As its header says, which may be what is damaged."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedRecords:
     """One fetch of one partition. Continue at ``next_offset``: it passes over batches without visible records."""
 
@@ -130,6 +140,8 @@ class FetchedRecords:
     high_watermark: int
     last_stable_offset: int
     log_start_offset: int
+    damaged: tuple[DamagedBatch, ...] = ()
+    """Batches passed over; only where the caller asked to pass over them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

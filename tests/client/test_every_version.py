@@ -1,0 +1,131 @@
+"""Each version this client claims to speak, one by one, against a real broker."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from broker.client.blocking import Client
+from broker.client.versions import CLIENT_VERSIONS
+from broker.errors import ErrorCode, KafkaError
+from broker.protocol.api import ApiKey
+from broker.protocol.registry import SERVED
+from tests.support.broker_process import BrokerProcess
+
+Check = Callable[[Client, str, int], None]
+
+
+def produce_and_fetch(client: Client, topic: str, version: int) -> None:
+    offset = client.produce(topic, b"k", b"v", {"h": b"1"}, partition=0).offset
+    (record,) = client.fetch_records(topic, 0, offset)
+    assert (record.key, record.value, record.headers) == (b"k", b"v", (("h", b"1"),))
+
+
+def metadata(client: Client, topic: str, version: int) -> None:
+    found = client.metadata([topic])
+    assert [(t.name, len(t.partitions), t.partitions[0].leader) for t in found.topics] == [(topic, 2, 1)]
+    assert bool(found.topics[0].topic_id) == (version >= 10)
+    assert topic in [t.name for t in client.metadata(None).topics]
+    assert client.metadata([]).topics == ()
+
+
+def cluster(client: Client, topic: str, version: int) -> None:
+    assert client.describe_cluster().cluster_id
+
+
+def list_offsets(client: Client, topic: str, version: int) -> None:
+    client.produce(topic, None, b"v", partition=1, timestamp_ms=5_000)
+    end = client.list_offsets(topic, {1: -1})[1].offset
+    assert client.list_offsets(topic, {1: 4_000})[1].offset < end
+    assert client.list_offsets(topic, {1: -2})[1].offset == 0
+
+
+def topic_life(client: Client, topic: str, version: int) -> None:
+    name = f"{topic}-more"
+    client.create_topic(name, 1, 1, {"retention.ms": "7"}, validate_only=True)
+    client.create_topic(name, 1, 1, {"retention.ms": "7"})
+    client.create_partitions(name, 3)
+    assert len(client.metadata([name]).topics[0].partitions) == 3
+    client.delete_topic(name)
+    with pytest.raises(KafkaError) as failure:
+        client.delete_topic(name)
+    assert failure.value.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def configs(client: Client, topic: str, version: int) -> None:
+    client.alter_topic_configs(topic, {"retention.ms": "9000"})
+    entry = next(e for e in client.describe_topic_configs(topic) if e.name == "retention.ms")
+    assert (entry.value, entry.is_default, entry.synonyms[0].source) == ("9000", False, "DYNAMIC_TOPIC_CONFIG")
+    client.alter_topic_configs(topic, {"retention.ms": None})
+
+
+def delete_records(client: Client, topic: str, version: int) -> None:
+    offset = client.produce(topic, None, b"v", partition=0).offset
+    assert client.delete_records(topic, {0: offset})[0].log_start_offset == offset
+
+
+def groups(client: Client, topic: str, version: int) -> None:
+    assert client.group_offsets("nobody") == []
+    assert [group.group_id for group in client.list_groups() if group.group_id == "nobody"] == []
+    try:
+        assert client.describe_group("nobody").state == "Dead"
+    except KafkaError as error:
+        assert error.code is ErrorCode.GROUP_ID_NOT_FOUND  # noqa: PT017 - from version 6 on it is an error
+    with pytest.raises(KafkaError) as failure:
+        client.delete_group("nobody")
+    assert failure.value.code is ErrorCode.GROUP_ID_NOT_FOUND
+
+
+def producers(client: Client, topic: str, version: int) -> None:
+    assert client.describe_producers(topic) == []
+
+
+CHECKS: dict[int, Check] = {
+    ApiKey.PRODUCE: produce_and_fetch,
+    ApiKey.FETCH: produce_and_fetch,
+    ApiKey.METADATA: metadata,
+    ApiKey.API_VERSIONS: cluster,
+    ApiKey.LIST_OFFSETS: list_offsets,
+    ApiKey.CREATE_TOPICS: topic_life,
+    ApiKey.CREATE_PARTITIONS: topic_life,
+    ApiKey.DELETE_TOPICS: topic_life,
+    ApiKey.DESCRIBE_CONFIGS: configs,
+    ApiKey.INCREMENTAL_ALTER_CONFIGS: configs,
+    ApiKey.DELETE_RECORDS: delete_records,
+    ApiKey.FIND_COORDINATOR: groups,
+    ApiKey.DESCRIBE_GROUPS: groups,
+    ApiKey.LIST_GROUPS: groups,
+    ApiKey.OFFSET_FETCH: groups,
+    ApiKey.DELETE_GROUPS: groups,
+    ApiKey.DESCRIBE_PRODUCERS: producers,
+}
+PAIRS = [
+    pytest.param(key, version, id=f"{ApiKey(key).name}-{version}")
+    for key in CHECKS
+    for version in range(CLIENT_VERSIONS[key][0], CLIENT_VERSIONS[key][1] + 1)
+    if SERVED[key].min_version <= version <= SERVED[key].max_version
+]
+
+
+@pytest.fixture(scope="module")
+def topic(broker_process: BrokerProcess) -> Iterator[str]:
+    name = f"versions-{uuid.uuid4().hex[:8]}"
+    with Client(broker_process.bootstrap) as client:
+        client.create_topic(name, 2, 1)
+        yield name
+        client.delete_topic(name)
+
+
+@pytest.mark.parametrize(("api_key", "version"), PAIRS)
+def test_every_version_does_the_same(
+    api_key: int, version: int, topic: str, broker_process: BrokerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLIENT_VERSIONS, api_key, (version, version))  # type: ignore[arg-type]
+    with Client(broker_process.bootstrap) as client:
+        CHECKS[api_key](client, topic, version)
+
+
+def test_every_api_the_client_uses_is_checked() -> None:
+    assert set(CHECKS) == set(CLIENT_VERSIONS)
