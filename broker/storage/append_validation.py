@@ -61,16 +61,21 @@ def validate_coordinator_batches(records: Buffer, config: TopicConfig) -> list[t
     return batches
 
 
-def validate_replicated_batches(records: Buffer, log_end_offset: int) -> list[tuple[int, BatchHeader]]:
-    """What a leader sent: offsets are kept, so they must continue ours (compaction may leave gaps)."""
+def validate_replicated_batches(
+    records: Buffer, log_end_offset: int, config: TopicConfig
+) -> list[tuple[int, BatchHeader]]:
+    """What a leader sent: offsets are kept, so they must continue ours; only a compacted topic has gaps."""
+    gaps_allowed = "compact" in config.cleanup_policy
     batches = list(scan_batches(records))
     for position, header in batches:
         if not crc_is_valid(records, position, header.size):
             raise _bad_crc(header)
-        if header.base_offset < log_end_offset or header.last_offset_delta < 0:
+        follows = header.base_offset == log_end_offset or (gaps_allowed and header.base_offset > log_end_offset)
+        if not follows or header.last_offset_delta < 0:
             raise KafkaError(
                 ErrorCode.CORRUPT_MESSAGE,
-                f"Offset {header.base_offset} of a replicated batch is below the log end offset {log_end_offset}.",
+                f"Offset {header.base_offset} of a replicated batch does not follow the log end offset "
+                f"{log_end_offset}.",
             )
         log_end_offset = header.next_offset
     return batches

@@ -209,7 +209,7 @@ class Log:
         """Write what the leader sent: offsets and epochs stay. Raises ``KafkaError``; then nothing was written."""
         if self._health.failed_reason is not None or self.offline_reason is not None:
             raise self._refusal()
-        batches = validate_replicated_batches(records, self.log_end_offset)
+        batches = validate_replicated_batches(records, self.log_end_offset, self._config)
         if not batches:
             return LogAppend(self.log_end_offset, self.log_end_offset - 1, -1, False, 0, 0, NO_TIMESTAMP)
         last = batches[-1][1]
@@ -314,9 +314,7 @@ class Log:
     def _roll(self) -> Segment:
         """Begin a new segment at the log's end. The new file's name becomes durable with the next flush ticket."""
         old = self._segments.active
-        segment = Segment(self._environment, self.directory, self.log_end_offset)
-        with self._storage_errors():
-            self._environment.files.use(segment.file, create=True)
+        segment = self._new_segment(self.log_end_offset)
         self._unflushed.note_directory(self.directory)
         with contextlib.suppress(OSError):  # indexes and snapshots are shortcuts, rebuilt from the log if missing
             old.seal()
@@ -326,6 +324,13 @@ class Log:
                 self._unflushed.note_path(self._snapshots.path(self.log_end_offset))
         self._segments.add(segment)
         self._roll_timestamp = None
+        return segment
+
+    def _new_segment(self, base_offset: int) -> Segment:
+        gaps_allowed = "compact" in self._config.cleanup_policy
+        segment = Segment(self._environment, self.directory, base_offset, gaps_allowed=gaps_allowed)
+        with self._storage_errors():
+            self._environment.files.use(segment.file, create=True)
         return segment
 
     def _begin_epoch(self, epoch: int, start_offset: int) -> None:
@@ -466,19 +471,46 @@ class Log:
         """
         if offset >= self.log_end_offset:
             return
-        offset = max(offset, self.log_start_offset)
-        with self._storage_errors():
-            segment = self._segments.containing(offset)
+        with self._storage_errors(final=True):
+            segment = self._segments.containing(max(offset, self.log_start_offset))
             position = segment.find(offset)
             found = next(segment.headers(position), None)
             end_offset = found[1].base_offset if found is not None else segment.next_offset
-            end_offset = max(min(end_offset, offset), self.log_start_offset)
-            previous, self.flushed_offset = self.flushed_offset, min(self.flushed_offset, end_offset)
-            if self.flushed_offset < previous:
-                self._environment.save_recovery_points()
-            self._unflushed.truncated()
+            if end_offset < self.log_start_offset:
+                self.restart_at(self.log_start_offset)
+                return
+            self._lower_recovery_point(end_offset)
             self._cut(segment, position, end_offset)
             self._forget_from(end_offset)
+
+    def restart_at(self, offset: int) -> None:
+        """Give up the whole log and begin anew at ``offset``: a follower that fell behind its leader's log start.
+
+        The new start is durable before the files go, so a crash in between finds records that were deleted, not a log
+        whose beginning is missing.
+        """
+        with self._storage_errors(final=True):
+            self._lower_recovery_point(min(self.log_start_offset, offset))
+            self.log_start_offset = offset
+            self._environment.save_log_starts()
+            doomed = list(reversed(self._segments.all()))
+            self._unflushed.discard(doomed)
+            for segment in doomed:
+                self._segments.retire(segment, self._unlink_due_ms())
+            self._segments.replace_all(self._new_segment(offset))
+            self._environment.filesystem.sync_directory(self.directory)
+            self.flushed_offset = offset
+            if self._epochs.entries():
+                self._epochs.clear()
+                self._latest_epoch = self._epochs.latest
+                self._save_epochs()
+            self._forget_from(offset)
+
+    def _lower_recovery_point(self, offset: int) -> None:
+        self._unflushed.truncated()
+        if offset < self.flushed_offset:
+            self.flushed_offset = offset
+            self._environment.save_recovery_points()
 
     def _cut(self, segment: Segment, position: int, end_offset: int) -> None:
         doomed = list(reversed(self._segments.starting_above(segment.base_offset)))
@@ -583,17 +615,24 @@ class Log:
         that a later fsync will tell."""
         if isinstance(problem, DamageFound):
             if self.offline_reason is None:
-                self.offline_reason = str(problem)
-                self._environment.partition_damaged(self.topic_partition, self.offline_reason)
+                self._go_offline(str(problem))
             return self._refusal()
         return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The disk did not answer: {problem.strerror or problem}")
 
+    def _go_offline(self, reason: str) -> None:
+        self.offline_reason = reason
+        self._environment.partition_damaged(self.topic_partition, reason)
+
     @contextlib.contextmanager
-    def _storage_errors(self) -> Iterator[None]:
+    def _storage_errors(self, *, final: bool = False) -> Iterator[None]:
+        """``final``: what fails halfway leaves memory and disk apart, so only opening the log again may go on."""
         try:
             yield
         except (DamageFound, OSError) as problem:
-            raise self._storage_error(problem) from problem
+            error = self._storage_error(problem)
+            if final and self.offline_reason is None:
+                self._go_offline(error.message)
+            raise error from problem
 
 
 def _original(duplicate: ProducerBatch, config: TopicConfig) -> LogAppend:

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 from broker.config.topic import TopicConfig
+from broker.limits import PRODUCER_BATCHES_CACHED
 from broker.storage.deletions import DELETED_SUFFIX
 from broker.storage.environment import LogEnvironment
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
 from broker.storage.producer_snapshot import SNAPSHOT_SUFFIX, ProducerSnapshots
-from broker.storage.producer_state import ProducerState
+from broker.storage.producer_state import ProducerBatch, ProducerState
 from broker.storage.segment import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
@@ -30,10 +32,12 @@ from broker.storage.segment import (
     Segment,
 )
 from broker.storage.segment_scan import DamageFound
+from broker.storage.sparse_index import IndexDamaged
 
 STRAY_DIRECTORY = "stray"
 CUT_SUFFIX = ".cut"
 COPY_CHUNK_BYTES = 1024 * 1024
+RECALL_BYTES = 256 * 1024
 UNFINISHED_SUFFIXES = (DELETED_SUFFIX, ".tmp", ".cleaned")
 INDEX_SUFFIXES = (INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX)
 
@@ -103,7 +107,7 @@ class _Recovery:
         self._load_epochs()
         kept = self._judge(segments)
         log_end = kept[-1].next_offset
-        if log_end < self.known.recovery_point:
+        if max(log_end, self.known.log_start_offset or 0) < self.known.recovery_point:
             raise PartitionDamaged(
                 f"Everything below offset {self.known.recovery_point} was durable, but the log ends at {log_end}: "
                 f"files are missing or were cut short."
@@ -144,7 +148,7 @@ class _Recovery:
         for base, path in indexes:
             if base not in sizes:
                 self.filesystem.unlink(path)
-        segments = [Segment(self.environment, self.directory, base, sizes[base]) for base in sorted(sizes)]
+        segments = [self._segment(base, sizes[base]) for base in sorted(sizes)]
         return segments or [self._first_segment()], snapshots
 
     def _first_segment(self) -> Segment:
@@ -154,9 +158,13 @@ class _Recovery:
             raise PartitionDamaged(
                 f"Everything below offset {self.known.recovery_point} was durable, but there is no segment file."
             )
-        segment = Segment(self.environment, self.directory, start)
+        segment = self._segment(start)
         self.environment.files.use(segment.file, create=True)
         return segment
+
+    def _segment(self, base_offset: int, size: int = 0) -> Segment:
+        gaps_allowed = "compact" in self.config.cleanup_policy
+        return Segment(self.environment, self.directory, base_offset, size, gaps_allowed=gaps_allowed)
 
     def _judge(self, segments: list[Segment]) -> list[Segment]:
         """Look at or scan each segment, oldest first; returns those to keep, up to the first cut."""
@@ -243,7 +251,7 @@ class _Recovery:
         """Records were deleted up to ``start`` by request, and the log behind it was lost unflushed."""
         for segment in reversed(segments):
             self._set_aside(segment)
-        fresh = Segment(self.environment, self.directory, start)
+        fresh = self._segment(start)
         self.environment.files.use(fresh.file, create=True)
         self.filesystem.sync_directory(self.directory)
         return fresh
@@ -272,13 +280,15 @@ class _Recovery:
             self.filesystem.replace_file(path, self.epochs.encode())
 
     def _load_producers(self, segments: list[Segment], log_start: int, log_end: int) -> None:
-        """Newest snapshot, then the batches behind it. After a crash one from before the last segment is preferred: the
-        replay then brings back all five remembered batches of each producer, a snapshot only the last."""
+        """Newest snapshot, then the batches behind it. After a crash, when the last segment is read anyway, one from
+        before it is preferred: a replay brings back five batches of each producer, a snapshot only the last."""
         self.snapshots.remove_above(log_end)
         highest = log_end if self.known.clean_shutdown else segments[-1].base_offset
         found = self.snapshots.load_newest(self.producers, log_start, highest)
         replay_from = log_start if found is None else found
         replay_producers(segments, self.producers, replay_from, self.now_ms)
+        if found == log_end and len(self.producers):
+            recall_recent_batches(segments[-1], self.producers)
         self.snapshots.keep_only({segment.base_offset for segment in segments} | {found or 0})
 
 
@@ -291,3 +301,30 @@ def replay_producers(segments: list[Segment], state: ProducerState, from_offset:
         for _, header in segment.headers(position):
             if header.has_producer_id:
                 state.update(header, header.base_offset, now_ms)
+
+
+def recall_recent_batches(segment: Segment, state: ProducerState) -> None:
+    """After a clean stop: find the batches the snapshot has no room for among the last bytes of the log."""
+    recent: dict[int, deque[ProducerBatch]] = {}
+    try:
+        position = segment.offset_index.before_position(max(0, segment.size - RECALL_BYTES)).position
+    except IndexDamaged:
+        return
+    entries = {entry.producer_id: entry for entry in state.entries()}
+    for _, header in segment.headers(position):
+        entry = entries.get(header.producer_id)
+        if entry is not None and entry.epoch == header.producer_epoch and not header.is_control:
+            batches = recent.setdefault(header.producer_id, deque(maxlen=PRODUCER_BATCHES_CACHED))
+            batches.append(
+                ProducerBatch(
+                    header.base_sequence,
+                    header.last_sequence,
+                    header.base_offset,
+                    header.last_offset,
+                    header.max_timestamp,
+                )
+            )
+    for producer_id, batches in recent.items():
+        known = entries[producer_id].batches
+        if known and known[-1].last_offset == batches[-1].last_offset:
+            entries[producer_id].batches = batches

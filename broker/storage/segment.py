@@ -56,6 +56,7 @@ class Segment:
         "directory",
         "dirty",
         "file",
+        "gaps_allowed",
         "max_timestamp",
         "max_timestamp_offset",
         "next_offset",
@@ -66,12 +67,22 @@ class Segment:
         "unverified_start",
     )
 
-    def __init__(self, environment: LogEnvironment, directory: str, base_offset: int, size: int = 0) -> None:
+    def __init__(
+        self,
+        environment: LogEnvironment,
+        directory: str,
+        base_offset: int,
+        size: int = 0,
+        *,
+        gaps_allowed: bool = False,
+    ) -> None:
         """``size`` > 0: a file found on disk. Its ``next_offset`` is unknown until the log has looked or been told."""
         self._environment = environment
         self.directory = directory
         self.base_offset = base_offset
         self.size = size
+        self.gaps_allowed = gaps_allowed
+        """Compaction may have taken batches out. Otherwise a missing offset is damage."""
         self.next_offset = base_offset
         self.file = LogFile(segment_path(directory, base_offset, LOG_SUFFIX))
         filesystem, cache = environment.filesystem, environment.indexes
@@ -120,8 +131,7 @@ class Segment:
         if self._first_timestamp is None:
             if self.size == 0:
                 return NO_TIMESTAMP
-            fd = self._environment.files.use(self.file)
-            _, header = next(scan_headers(self._environment.filesystem, fd, 0, self.size, self.base_offset))
+            _, header = next(self.headers())
             self._first_timestamp = header.max_timestamp
         return self._first_timestamp
 
@@ -152,14 +162,11 @@ class Segment:
             return self._find(offset, self.offset_index.before_offset(offset))
 
     def _find(self, offset: int, entry: IndexEntry) -> int:
-        environment = self._environment
         if entry.position >= self.size:
             if entry.last_offset < 0:
                 return self.size
             raise IndexDamaged(f"{self.offset_index.path}: points behind the end of the log")
-        fd = environment.files.use(self.file)
-        batches = scan_headers(environment.filesystem, fd, entry.position, self.size, self.base_offset)
-        for position, header in batches:
+        for position, header in self.headers(entry.position):
             if position == entry.position and entry.last_offset not in (-1, header.last_offset):
                 raise IndexDamaged(f"{self.offset_index.path}: the batch at {position} is another one")
             if header.last_offset >= offset:
@@ -198,14 +205,16 @@ class Segment:
         end = position + len(data)
         if position >= self.unverified_end or end <= self.unverified_start:
             return
-        at = 0
+        at, expected = 0, -1
         while at < len(data):
             header = BatchHeader._make(HEADER.unpack_from(data, at))
+            if expected >= 0 and header.base_offset != expected and not self.gaps_allowed:
+                raise DamageFound(position + at, expected, f"offset {header.base_offset} is not the one that follows")
             if header.magic != MAGIC or not BATCH_LENGTH_MIN <= header.batch_length <= len(data) - at:
                 raise DamageFound(position + at, header.base_offset, "no batch starts here")
             if not crc_is_valid(data, at, header.size):
                 raise DamageFound(position + at, header.base_offset, "the CRC does not match")
-            at += header.size
+            at, expected = at + header.size, header.next_offset
         if position <= self.unverified_start:
             self.unverified_start = end
 
@@ -231,10 +240,20 @@ class Segment:
 
     def headers(self, position: int = 0) -> Iterator[tuple[int, BatchHeader]]:
         """Position and header of each batch from ``position`` on."""
-        if position >= self.size:
+        return self._headers(position, self.size)
+
+    def _headers(self, position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:
+        if position >= end:
             return iter(())
-        fd = self._environment.files.use(self.file)
-        return scan_headers(self._environment.filesystem, fd, position, self.size, self.base_offset)
+        return scan_headers(
+            self._environment.filesystem,
+            self._environment.files.use(self.file),
+            position,
+            end,
+            self.base_offset,
+            gaps_allowed=self.gaps_allowed,
+            exact=position == 0 and not self.gaps_allowed,
+        )
 
     # Repair ----------------------------------------------------------------------------------------
 
@@ -243,8 +262,7 @@ class Segment:
         size, self.size = self.size, 0
         self._start_over()
         try:
-            fd = self._environment.files.use(self.file)
-            for _, header in scan_headers(self._environment.filesystem, fd, 0, size, self.base_offset):
+            for _, header in self._headers(0, size):
                 self.appended(header.size, header.last_offset, header.max_timestamp, index_interval_bytes)
         finally:
             self.size = size
@@ -258,7 +276,10 @@ class Segment:
         size, self.size = self.size, 0
         self._start_over()
         fd = self._environment.files.use(self.file)
-        for _, header in scan_checked(self._environment.filesystem, fd, 0, size, self.base_offset):
+        batches = scan_checked(
+            self._environment.filesystem, fd, 0, size, self.base_offset, gaps_allowed=self.gaps_allowed
+        )
+        for _, header in batches:
             self.appended(header.size, header.last_offset, header.max_timestamp, index_interval_bytes)
             self.unverified_start = self.unverified_end = self.size
             yield header

@@ -39,22 +39,26 @@ class DamageFound(Exception):
 
 
 def scan_headers(
-    filesystem: FileSystem, fd: int, position: int, end: int, next_offset: int
+    filesystem: FileSystem, fd: int, position: int, end: int, next_offset: int, *, gaps_allowed: bool, exact: bool
 ) -> Iterator[tuple[int, BatchHeader]]:
-    """Position and header of each batch in ``[position, end)``. ``next_offset``: no batch may start below it."""
+    """Position and header of each batch in ``[position, end)``.
+
+    ``next_offset`` is where the first batch must start (``exact``), or what it may not start below. Each further batch
+    starts where the one before ended, unless compaction may have left gaps.
+    """
     chunk, chunk_at = b"", position
     while position < end:
         at = position - chunk_at
         if at + HEADER_SIZE > len(chunk):
             chunk, chunk_at, at = filesystem.pread(fd, min(HEADER_CHUNK_BYTES, end - position), position), position, 0
-        header = _header(chunk, at, position, end, next_offset)
+        header = _header(chunk, at, position, end, next_offset, exact)
         yield position, header
         position += header.size
-        next_offset = header.next_offset
+        next_offset, exact = header.next_offset, not gaps_allowed
 
 
 def scan_checked(
-    filesystem: FileSystem, fd: int, position: int, end: int, next_offset: int
+    filesystem: FileSystem, fd: int, position: int, end: int, next_offset: int, *, gaps_allowed: bool
 ) -> Iterator[tuple[int, BatchHeader]]:
     """``scan_headers`` that also reads every batch and verifies its CRC."""
     chunk, chunk_at = memoryview(b""), position
@@ -62,7 +66,7 @@ def scan_checked(
         at = position - chunk_at
         if at + HEADER_SIZE > len(chunk):
             chunk, chunk_at, at = _checked_chunk(filesystem, fd, position, end), position, 0
-        header = _header(chunk, at, position, end, next_offset)
+        header = _header(chunk, at, position, end, next_offset, not gaps_allowed)
         if at + header.size > len(chunk) and at:
             chunk, chunk_at, at = _checked_chunk(filesystem, fd, position, end), position, 0
         if at + header.size <= len(chunk):
@@ -76,7 +80,7 @@ def scan_checked(
         next_offset = header.next_offset
 
 
-def _header(chunk: bytes | memoryview, at: int, position: int, end: int, next_offset: int) -> BatchHeader:
+def _header(chunk: bytes | memoryview, at: int, position: int, end: int, next_offset: int, exact: bool) -> BatchHeader:
     if at + HEADER_SIZE > len(chunk):
         raise DamageFound(position, next_offset, "the file ends inside a batch header")
     header = BatchHeader._make(HEADER.unpack_from(chunk, at))
@@ -86,8 +90,8 @@ def _header(chunk: bytes | memoryview, at: int, position: int, end: int, next_of
         raise DamageFound(position, next_offset, f"unknown message format: magic {header.magic}")
     if position + header.batch_length + LENGTH_PREFIX_SIZE > end:
         raise DamageFound(position, next_offset, "the file ends inside a batch")
-    if header.base_offset < next_offset or header.last_offset_delta < 0:
-        raise DamageFound(position, next_offset, f"offset {header.base_offset} is out of order")
+    if header.base_offset < next_offset or header.last_offset_delta < 0 or (exact and header.base_offset > next_offset):
+        raise DamageFound(position, next_offset, f"offset {header.base_offset} is not the one that follows")
     return header
 
 

@@ -74,6 +74,7 @@ def test_a_coordinator_may_append_several_batches_at_once(filesystem: MemoryFile
 
 def test_a_follower_keeps_the_leaders_offsets_and_epochs(filesystem: MemoryFileSystem) -> None:
     log = open_log(filesystem)
+    log.restart_at(5)
     sent = batch(b"a", b"b", base_offset=5, leader_epoch=3) + batch(b"c", base_offset=7, leader_epoch=4)
 
     result = log.append_as_follower(memoryview(sent))
@@ -81,9 +82,33 @@ def test_a_follower_keeps_the_leaders_offsets_and_epochs(filesystem: MemoryFileS
     assert (result.base_offset, result.last_offset) == (5, 7)
     assert offsets(read_all(log)) == [5, 6, 7]
     assert log.epochs() == [(3, 5), (4, 7)]
-    with pytest.raises(KafkaError) as refused:
-        log.append_as_follower(memoryview(batch(b"again", base_offset=7)))
-    assert refused.value.code == ErrorCode.CORRUPT_MESSAGE
+    for wrong in (7, 9):
+        with pytest.raises(KafkaError) as refused:
+            log.append_as_follower(memoryview(batch(b"again or ahead", base_offset=wrong)))
+        assert refused.value.code == ErrorCode.CORRUPT_MESSAGE
+
+
+def test_a_follower_of_a_compacted_log_takes_its_gaps(filesystem: MemoryFileSystem) -> None:
+    log = open_log(filesystem, config=TopicConfig(cleanup_policy=frozenset(["compact"])))
+
+    log.append_as_follower(memoryview(batch(b"a", base_offset=5) + batch(b"b", base_offset=70)))
+
+    assert offsets(read_all(log)) == [5, 70]
+    assert log.log_end_offset == 71
+
+
+def test_a_log_can_begin_anew_at_any_offset(filesystem: MemoryFileSystem) -> None:
+    log = open_log(filesystem, config=SMALL_SEGMENTS)
+    for number in range(60):
+        append(log, b"%d" % number, producer_id=1, producer_epoch=0, base_sequence=number)
+    flush(log)
+
+    log.restart_at(1_000)
+
+    assert (log.log_start_offset, log.log_end_offset, log.flushed_offset) == (1_000, 1_000, 1_000)
+    assert (log.size_bytes, log.segment_count, log.epochs(), len(log.producer_state)) == (0, 1, [], 0)
+    assert append(log, b"next").base_offset == 1_000
+    assert offsets(read_all(log)) == [1_000]
 
 
 # Reading -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from broker.protocol.records import iter_records
 from broker.storage.log import Log
 from broker.storage.log_dir import LogDir
 from broker.storage.memory_filesystem import MemoryFileSystem
-from tests.storage.support import NOW_MS, PARTITION, TOPIC_ID, append, flush, open_log_dir, read_all
+from tests.storage.support import NOW_MS, PARTITION, TOPIC_ID, append, batch, flush, open_log_dir, read_all
 
 PRODUCER = 3
 
@@ -72,11 +72,13 @@ class LogMachine(RuleBasedStateMachine):
         options = {}
         if idempotent:
             options = {"producer_id": PRODUCER, "producer_epoch": 0, "base_sequence": self.sequence}
-        try:
-            result = append(self.log, *values, timestamps=timestamps, leader_epoch=self.epoch, **options)
-        except KafkaError as error:
-            assert error.code == ErrorCode.RECORD_LIST_TOO_LARGE
+        data = batch(*values, timestamps=timestamps, **options)
+        if len(data) > self.config.segment_bytes:
+            with pytest.raises(KafkaError) as refused:
+                self.log.append_as_leader(data, leader_epoch=self.epoch, now_ms=NOW_MS)
+            assert refused.value.code == ErrorCode.RECORD_LIST_TOO_LARGE
             return
+        result = self.log.append_as_leader(data, leader_epoch=self.epoch, now_ms=NOW_MS)
         assert (result.base_offset, result.last_offset) == (self.end, self.end + count - 1)
         first = self.sequence if idempotent else None
         self.entries.append(Entry(self.end, values, timestamps, self.epoch, first))
@@ -90,23 +92,18 @@ class LogMachine(RuleBasedStateMachine):
         if len(mine) <= back:
             return
         entry = mine[-1 - back]
-        known = {p.producer_id: p.last_sequence for p in self.log.producer_state.producers()}
-        if known.get(PRODUCER) != self.sequence - 1:
+        known = next((e for e in self.log.producer_state.entries() if e.producer_id == PRODUCER), None)
+        if known is None or known.last_sequence != self.sequence - 1 or back >= len(known.batches):
             return
-        try:
-            result = append(
-                self.log,
-                *entry.values,
-                timestamps=entry.timestamps,
-                leader_epoch=self.epoch,
-                producer_id=PRODUCER,
-                producer_epoch=0,
-                base_sequence=entry.first_sequence,
-            )
-        except KafkaError as error:
-            assert error.code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
-            assert back > 0, "the last batch is always remembered"
-            return
+        result = append(
+            self.log,
+            *entry.values,
+            timestamps=entry.timestamps,
+            leader_epoch=self.epoch,
+            producer_id=PRODUCER,
+            producer_epoch=0,
+            base_sequence=entry.first_sequence,
+        )
         assert (result.duplicate, result.base_offset) == (True, entry.base_offset)
 
     @rule()
