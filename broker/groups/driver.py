@@ -49,7 +49,7 @@ from broker.types import OFFSETS_TOPIC, BrokerId, TopicId, TopicPartition
 
 if TYPE_CHECKING:
     from broker.cluster.driver import ClusterDriver
-    from broker.cluster.image import BrokerImage, ImageDelta
+    from broker.cluster.image import ImageDelta
     from broker.config.broker import BrokerConfig
     from broker.partition.driver import Partition
     from broker.partition.manager import PartitionManager
@@ -138,14 +138,13 @@ class GroupCoordinator:
 
     # Finding -----------------------------------------------------------------------------------------
 
-    async def find(self, group_id: str) -> BrokerImage:
+    async def find(self, group_id: str) -> BrokerId:
         """The broker that coordinates ``group_id``. Creates the offsets topic if there is none yet."""
         topic = await self._topic.wait_exists()
         partition = topic.partitions[partition_for(group_id, len(topic.partitions))]
-        broker = self._cluster.image.brokers.get(partition.leader)
-        if broker is None:
+        if partition.leader not in self._cluster.image.brokers:
             raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
-        return broker
+        return partition.leader
 
     def _index(self, group_id: str) -> int:
         topic = self._cluster.image.topics_by_name.get(OFFSETS_TOPIC)

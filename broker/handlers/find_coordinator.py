@@ -2,28 +2,33 @@
 
 Versions: v1 key types, v3 flexible, v4 batched keys (KIP-699), v5 new error codes, v6 share groups (type 2).
 Deviations: transactions are not coordinated yet, so type 1 answers COORDINATOR_NOT_AVAILABLE with a message that says
-so; share groups (type 2) likewise. Asking for a group's coordinator creates ``__consumer_offsets`` if there is none.
+so; share groups (type 2) likewise. The address is that of the listener the request came in by. Asking for a group's coordinator creates ``__consumer_offsets`` if there is none.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
+from broker.handlers.topology import endpoints
+from broker.handlers.topology import endpoints
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 
 API = ApiKey.FIND_COORDINATOR
 
-GROUP, TRANSACTION, SHARE = 0, 1, 2
+
+class CoordinatorType(IntEnum):
+    GROUP = 0
+    TRANSACTION = 1
+    SHARE = 2
+
+
 _BATCHED_SINCE_VERSION = 4
-_UNSERVED = {
-    TRANSACTION: "This broker does not coordinate transactions yet.",
-    SHARE: "This broker does not coordinate share groups yet.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,7 @@ class _Found:
 
 async def handle(request: Request, message: Any, services: Services) -> Any:
     if request.api_version < _BATCHED_SINCE_VERSION:
-        found = await _find(message.key_type, message.key, services)
+        found = await _find(message.key_type, message.key, request, services)
         return m.FindCoordinatorResponse(
             error_code=int(found.error),
             error_message=found.message,
@@ -46,7 +51,7 @@ async def handle(request: Request, message: Any, services: Services) -> Any:
             port=found.port,
         )
     keys = list(message.coordinator_keys)
-    answers = await asyncio.gather(*(_find(message.key_type, key, services) for key in keys))
+    answers = await asyncio.gather(*(_find(message.key_type, key, request, services) for key in keys))
     return m.FindCoordinatorResponse(
         coordinators=[
             m.FindCoordinatorResponse.Coordinator(
@@ -62,13 +67,22 @@ async def handle(request: Request, message: Any, services: Services) -> Any:
     )
 
 
-async def _find(key_type: int, key: str, services: Services) -> _Found:
+async def _find(request: Request, key_type: int, key: str, services: Services) -> _Found:
     try:
-        if key_type in _UNSERVED:
-            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, _UNSERVED[key_type])
-        if key_type != GROUP:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown coordinator type {key_type}.")
-        broker = await services.groups.find(key)
+        match key_type:
+            case CoordinatorType.GROUP:
+                broker_id = (await services.groups.find(key)).id
+            case CoordinatorType.TRANSACTION:
+                broker_id = services.node_id
+            case CoordinatorType.SHARE:
+                raise KafkaError(
+                    ErrorCode.COORDINATOR_NOT_AVAILABLE, "This broker does not coordinate share groups yet."
+                )
+            case _:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown coordinator type {key_type}.")
+        endpoint = next((e for e in endpoints(request, services) if e.id == broker_id), None)
+        if endpoint is None:
+            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
     except KafkaError as error:
         return _Found(error=error.code, message=error.message)
-    return _Found(node_id=broker.id, host=broker.host, port=broker.port)
+    return _Found(node_id=endpoint.id, host=endpoint.host, port=endpoint.port)

@@ -174,10 +174,10 @@ class World:
         await self.groups.start()
         await eventually(lambda: not any(seat.loading for seat in self.groups.seats()))
 
-    async def call(self, handler: Any, version: int, message: Any, *, client_id: str | None = "app") -> Any:
+    async def call(self, handler: Any, version: int, message: Any, *, listener: str = "client") -> Any:
         body = codec.encode_request(int(handler.API), version, message)
-        connection = ConnectionInfo(connection_id=1, peer_host="10.0.0.1", peer_port=5, listener="client")
-        request = Request(int(handler.API), version, 1, client_id, memoryview(body), connection)
+        connection = ConnectionInfo(connection_id=1, peer_host="10.0.0.1", peer_port=5, listener=listener)
+        request = Request(int(handler.API), version, 1, "app", memoryview(body), connection)
         decoded = codec.decode_request(int(handler.API), version, memoryview(body))
         response = await handler.handle(request, decoded, self._services())
         return codec.decode_response(

@@ -45,7 +45,7 @@ async def form(world: World) -> JoinReply:
 async def test_asking_for_a_coordinator_creates_the_topic_once_however_many_ask() -> None:
     async with World() as world:
         brokers = await asyncio.gather(*(world.groups.find(group) for group in ("a", "b", "c")))
-        assert {(broker.id, broker.host, broker.port) for broker in brokers} == {(1, "broker.example", 9092)}
+        assert set(brokers) == {1}
         assert world.cluster.creations == 1
 
 
@@ -56,7 +56,7 @@ async def test_a_topic_that_cannot_be_created_is_tried_again_by_the_next() -> No
             await world.groups.find("g")
         assert refused.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
         world.cluster.creation_error = None
-        assert (await world.groups.find("g")).id == 1
+        assert await world.groups.find("g") == 1
 
 
 async def test_a_partition_nobody_leads_has_no_coordinator() -> None:

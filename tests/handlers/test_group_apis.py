@@ -64,15 +64,27 @@ async def test_find_several_coordinators(world: World, version: int) -> None:
     ]
 
 
-async def test_transactions_say_that_they_are_not_coordinated_yet(world: World) -> None:
+async def test_on_the_internal_listener_coordinators_are_found_there(world: World) -> None:
+    request = m.FindCoordinatorRequest(key=GROUP, key_type=0)
+    found = await world.call(find_coordinator, 3, request, listener="internal")
+    assert (found.host, found.port) == ("127.0.0.1", 19092)
+
+
+async def test_a_transactional_producer_is_sent_here_to_be_told_that_there_are_no_transactions(world: World) -> None:
+    """InitProducerId says it; a coordinator error would only be retried."""
     request = m.FindCoordinatorRequest(key_type=1, coordinator_keys=["txn"])
     (found,) = (await world.call(find_coordinator, 4, request)).coordinators
-    assert (found.error_code, found.node_id) == (ErrorCode.COORDINATOR_NOT_AVAILABLE, -1)
-    assert "transactions" in found.error_message
-    (unknown,) = (
-        await world.call(find_coordinator, 4, m.FindCoordinatorRequest(key_type=9, coordinator_keys=["x"]))
-    ).coordinators
-    assert unknown.error_code == ErrorCode.INVALID_REQUEST
+    assert (found.error_code, found.node_id, found.port) == (0, 1, 9092)
+
+
+@pytest.mark.parametrize(
+    ("key_type", "code"), [(2, ErrorCode.COORDINATOR_NOT_AVAILABLE), (9, ErrorCode.INVALID_REQUEST)]
+)
+async def test_other_coordinators_say_that_there_are_none(world: World, key_type: int, code: ErrorCode) -> None:
+    request = m.FindCoordinatorRequest(key_type=key_type, coordinator_keys=["x"])
+    (found,) = (await world.call(find_coordinator, 6, request)).coordinators
+    assert (found.error_code, found.node_id) == (code, -1)
+    assert found.error_message
 
 
 # Membership ------------------------------------------------------------------------------------------
