@@ -1,8 +1,10 @@
 """FindCoordinator v0-6: which broker coordinates a group.
 
 Versions: v1 key types, v3 flexible, v4 batched keys (KIP-699), v5 new error codes, v6 share groups (type 2).
-Deviations: transactions are not coordinated yet, so type 1 answers COORDINATOR_NOT_AVAILABLE with a message that says
-so; share groups (type 2) likewise. The address is that of the listener the request came in by. Asking for a group's coordinator creates ``__consumer_offsets`` if there is none.
+Deviations: transactions are not coordinated yet. Type 1 names this broker, whose InitProducerId then says that it does
+not serve them: clients retry a coordinator error until their timeout and never show its reason. Share groups (type 2)
+answer COORDINATOR_NOT_AVAILABLE with a message. The address is that of the listener the request came in by. Asking for a
+group's coordinator creates ``__consumer_offsets`` if there is none.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from typing import Any
 
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
-from broker.handlers.topology import endpoints
 from broker.handlers.topology import endpoints
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
@@ -67,11 +68,11 @@ async def handle(request: Request, message: Any, services: Services) -> Any:
     )
 
 
-async def _find(request: Request, key_type: int, key: str, services: Services) -> _Found:
+async def _find(key_type: int, key: str, request: Request, services: Services) -> _Found:
     try:
         match key_type:
             case CoordinatorType.GROUP:
-                broker_id = (await services.groups.find(key)).id
+                broker_id = await services.groups.find(key)
             case CoordinatorType.TRANSACTION:
                 broker_id = services.node_id
             case CoordinatorType.SHARE:
