@@ -7,11 +7,16 @@ the client's own partitioner and record codec; nothing of Ottla is involved on t
 from __future__ import annotations
 
 import asyncio
+import functools
+import pickle
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 READ_SECONDS_MAX = 30
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,32 @@ def read_with_confluent(bootstrap: str, topic: str, count: int) -> list[Message]
         consumer.close()
 
 
+def in_own_process(call: Callable[..., Value]) -> Callable[..., Value]:
+    """Run ``call`` in a fresh interpreter. kafka-python leaves sockets and a thread to the garbage collector, which
+    would be reported as the fault of whatever test comes next."""
+
+    @functools.wraps(call)
+    def run(*arguments: object) -> Value:
+        program = (
+            "import pickle, sys; from tests.interop import clients;"
+            "name, arguments = pickle.load(sys.stdin.buffer);"
+            "result = getattr(clients, name).__wrapped__(*arguments);"
+            "sys.stdout.buffer.write(pickle.dumps(result))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            input=pickle.dumps((call.__name__, arguments)),
+            capture_output=True,
+            timeout=READ_SECONDS_MAX * 2,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return pickle.loads(done.stdout)
+
+    return run
+
+
+@in_own_process
 def write_with_kafka_python(bootstrap: str, topic: str, records: Sequence[Message], codec: str) -> dict[bytes, int]:
     from kafka import KafkaProducer
 
@@ -95,6 +126,7 @@ def write_with_kafka_python(bootstrap: str, topic: str, records: Sequence[Messag
         producer.close(timeout=10)
 
 
+@in_own_process
 def read_with_kafka_python(bootstrap: str, topic: str, count: int) -> list[Message]:
     from kafka import KafkaConsumer, TopicPartition
 
@@ -125,6 +157,21 @@ def read_with_kafka_python(bootstrap: str, topic: str, count: int) -> list[Messa
         consumer.close()
 
 
+@in_own_process
+def administer_with_kafka_python(bootstrap: str, topic: str) -> tuple[list[str], list[str]]:
+    """Create and delete a topic; the topics listed after each step."""
+    from kafka.admin import KafkaAdminClient, NewTopic
+
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        admin.create_topics([NewTopic(topic, 2, 1)])
+        created = list(admin.list_topics())
+        admin.delete_topics([topic])
+        return created, list(admin.list_topics())
+    finally:
+        admin.close()
+
+
 def write_with_aiokafka(bootstrap: str, topic: str, records: Sequence[Message], codec: str) -> dict[bytes, int]:
     from aiokafka import AIOKafkaProducer
 
@@ -146,15 +193,15 @@ def write_with_aiokafka(bootstrap: str, topic: str, records: Sequence[Message], 
 
 
 def read_with_aiokafka(bootstrap: str, topic: str, count: int) -> list[Message]:
-    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka import AIOKafkaConsumer
 
     async def read() -> list[Message]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+        # Without a group the topic's partitions are all assigned.
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
         await consumer.start()
         try:
-            await consumer.topics()
-            partitions = consumer.partitions_for_topic(topic)
-            consumer.assign([TopicPartition(topic, index) for index in sorted(partitions)])
             found: list[Message] = []
             while len(found) < count:
                 record = await asyncio.wait_for(consumer.getone(), READ_SECONDS_MAX)

@@ -17,8 +17,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from tests.interop.clients import WRITERS, Message
-from tests.support.wait import wait_until
+from tests.interop.clients import WRITERS, Message, administer_with_kafka_python
 
 pytestmark = pytest.mark.interop
 
@@ -170,18 +169,12 @@ def test_the_cluster_describes_itself(broker, admin) -> None:
 
 
 def test_kafka_python_administers_topics(broker, topic_name) -> None:
-    from kafka.admin import KafkaAdminClient
-    from kafka.admin import NewTopic as PythonNewTopic
-
-    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
     topic = topic_name()
-    try:
-        admin.create_topics([PythonNewTopic(topic, 2, 1)])
-        assert topic in admin.list_topics()
-        admin.delete_topics([topic])
-        wait_until(lambda: topic not in admin.list_topics(), "the topic is gone")
-    finally:
-        admin.close()
+
+    after_create, after_delete = administer_with_kafka_python(broker.bootstrap, topic)
+
+    assert topic in after_create
+    assert topic not in after_delete
 
 
 def test_aiokafka_administers_topics(broker, topic_name) -> None:

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from broker.client.partitioner import murmur2_partition
+from broker.client.partitioner import partition_for_key
 from tests.interop.clients import WRITERS, Message, read_with_confluent
 
 pytestmark = pytest.mark.interop
@@ -23,8 +23,8 @@ def crc32_partition(key: bytes, partitions: int) -> int:
     ("client", "partitioner"),
     [
         ("confluent-kafka", crc32_partition),
-        ("kafka-python", murmur2_partition),
-        ("aiokafka", murmur2_partition),
+        ("kafka-python", partition_for_key),
+        ("aiokafka", partition_for_key),
     ],
 )
 def test_a_key_lands_in_the_partition_its_client_computes(broker, new_topic, client, partitioner) -> None:
