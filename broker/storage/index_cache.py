@@ -14,7 +14,8 @@ class Unloadable(Protocol):
 
     def memory_bytes(self) -> int: ...
 
-    def unload(self) -> None: ...
+    def unload(self) -> bool:
+        """Whether it is out of memory now."""
 
 
 class IndexCache:
@@ -41,7 +42,7 @@ class IndexCache:
         self._total_bytes -= self._loaded.pop(index, 0)
 
     def _shrink(self, keep: Unloadable) -> None:
-        """Drop the longest loaded first; one used since the last look gets a second chance."""
+        """Drop the longest loaded first; one used again since gets a second chance."""
         for _ in range(2):
             for index in list(self._loaded):
                 if self._total_bytes <= self._limit_bytes:
@@ -50,6 +51,5 @@ class IndexCache:
                     continue
                 if index.used:
                     index.used = False
-                    continue
-                self.forget(index)
-                index.unload()
+                elif index.unload():
+                    self.forget(index)

@@ -42,12 +42,13 @@ class OpenFiles:
 
     def use(self, file: LogFile, *, create: bool = False) -> int:
         """The file's descriptor, opened if need be. Raises ``OSError``."""
-        file.used = True
-        if file.fd == CLOSED:
+        if file.fd != CLOSED:
+            file.used = True
+        else:
             if len(self._open) >= self._limit:
                 self._make_room()
             file.fd = self._filesystem.open(file.path, create=create)
-            file.close_when_unpinned = False
+            file.used = file.close_when_unpinned = False
             self._open[file] = None
         return file.fd
 
@@ -79,7 +80,7 @@ class OpenFiles:
             self.close(file)
 
     def _make_room(self) -> None:
-        """Close the least recently opened file that was not used since the last look (second chance)."""
+        """Close the longest open file that was not used again since it was opened or last looked at (a clock)."""
         for _ in range(2):
             for file in list(self._open):
                 if file.pins:
@@ -88,3 +89,5 @@ class OpenFiles:
                     self.close(file)
                     return
                 file.used = False
+                del self._open[file]
+                self._open[file] = None

@@ -46,8 +46,9 @@ class SparseIndex(ABC):
 
     def loaded(self) -> tuple[array[int], array[int]]:
         """The table, read from its file if need be. Raises ``IndexDamaged``; a missing file is an empty index."""
-        self.used = True
-        if self.keys is None or self.values is None:
+        if self.keys is not None and self.values is not None:
+            self.used = True
+        else:
             content = self._filesystem.read_file(self.path) or b""
             if len(content) % self.ENTRY_SIZE:
                 raise IndexDamaged(f"{self.path}: {len(content)} bytes are no whole number of entries")
@@ -58,6 +59,7 @@ class SparseIndex(ABC):
                 raise IndexDamaged(f"{self.path}: negative entry")
             self.keys, self.values = keys, values
             self._written = len(keys)
+            self.used = False
             self._cache.note(self)
         return self.keys, self.values
 
@@ -70,14 +72,14 @@ class SparseIndex(ABC):
     def memory_bytes(self) -> int:
         return 0 if self.keys is None else len(self.keys) * self.ENTRY_SIZE
 
-    def unload(self) -> None:
+    def unload(self) -> bool:
         """Called by the cache. Entries not yet in the file go there first; on a full disk they stay in memory."""
         try:
             self.flush()
         except OSError:
-            self._cache.note(self)
-            return
+            return False
         self.keys = self.values = None
+        return True
 
     def close(self) -> None:
         self.keys = self.values = None
