@@ -52,6 +52,12 @@ INDEX_MEMORY_BYTES_MAX = 16 * MIB
 DISK_FREE_FLOOR_BYTES = 256 * MIB
 """Default of ``disk.free.floor.bytes``: below it produce is refused."""
 
+# Groups --------------------------------------------------------------------------------------------
+GROUP_PENDING_MEMBERS_MAX = 10_000
+"""Ids of one group given out with MEMBER_ID_REQUIRED and not used yet; a further one is refused."""
+MEMBER_ID_PREFIX_LENGTH_MAX = 200
+"""Characters of a client or instance id that go into a member id, which is stored as a Kafka string."""
+
 # Telemetry -----------------------------------------------------------------------------------------
 SAMPLE_INTERVAL_MS = 1_000
 SAMPLE_HISTORY_MAX = 30

@@ -83,8 +83,8 @@ class Member:
                 return metadata
         return b""
 
-    def supports(self, protocol: str) -> bool:
-        return any(name == protocol for name, _ in self.protocols)
+    def protocol_names(self) -> frozenset[str]:
+        return frozenset(name for name, _ in self.protocols)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,6 +114,7 @@ class ClassicGroup:
     """Not ``None`` during the first round of an empty group: how much longer it may still be extended."""
     initial_wait_joined: bool = False
     """A member came since the wait was last set, so it is extended once more."""
+    _shared: frozenset[str] | None = None
     rebalances_total: int = 0
     last_rebalance_reason: str = ""
 
@@ -161,21 +162,30 @@ class ClassicGroup:
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
         return member
 
+    def shared_protocols(self) -> frozenset[str]:
+        """What every member supports. Kept between joins: working it out looks at everybody."""
+        if self._shared is None:
+            names = [member.protocol_names() for member in self.members.values()]
+            self._shared = frozenset.intersection(*names) if names else frozenset()
+        return self._shared
+
     def supports(self, protocol_type: str, names: list[str], *, beside: str | None) -> bool:
         """Could a member with these protocols share the group with all members other than ``beside``?"""
         if not protocol_type or not names:
             return False
-        others = [member for member in self.members.values() if member.member_id != beside]
-        if not others:
+        if self.members.keys() <= {beside}:
             return True
-        return protocol_type == self.protocol_type and any(
-            all(other.supports(name) for other in others) for name in names
-        )
+        if protocol_type != self.protocol_type:
+            return False
+        if not self.shared_protocols().isdisjoint(names):
+            return True
+        others = [member.protocol_names() for member in self.members.values() if member.member_id != beside]
+        return not frozenset(names).isdisjoint(frozenset.intersection(*others))
 
     def elect_protocol(self) -> str:
         """Each member votes for its favourite among those everyone supports; ties go to the leader's order."""
         members = list(self.members.values())
-        shared = [name for name, _ in members[0].protocols if all(member.supports(name) for member in members)]
+        shared = self.shared_protocols()
         assert shared, "nobody is let in who shares no protocol with all others"
         votes = dict.fromkeys(shared, 0)
         for member in members:
@@ -235,6 +245,8 @@ class ClassicGroup:
         assert member.instance_id is None or member.instance_id not in self.instances
         if not self.members:
             self.protocol_type = protocol_type
+        if self._shared is not None:
+            self._shared = self._shared & member.protocol_names() if self.members else None
         self.members[member.member_id] = member
         if member.instance_id is not None:
             self.instances[member.instance_id] = member.member_id
@@ -245,12 +257,20 @@ class ClassicGroup:
     def remove(self, member_id: str) -> None:
         """Forget a member or a pending id; a leader that goes is replaced by the longest-standing member."""
         member = self.members.pop(member_id, None)
+        if member is not None:
+            self._shared = None
         if member is not None and member.instance_id is not None:
             del self.instances[member.instance_id]
         if self.leader == member_id:
             self.leader = next(iter(self.members), None)
         self.pending_joins.pop(member_id, None)
         self.pending_syncs.discard(member_id)
+
+    def change_protocols(self, member: Member, protocols: tuple[tuple[str, bytes], ...]) -> None:
+        before = member.protocol_names()
+        member.protocols = protocols
+        if member.protocol_names() != before:
+            self._shared = None
 
     def rename(self, old_id: str, new_id: str) -> Member:
         """Give a static member its new id, in the old one's place."""
@@ -306,6 +326,7 @@ class ClassicGroup:
             )
         self.durable = value
         self.members = members
+        self._shared = None
         self.instances = {m.instance_id: m.member_id for m in members.values() if m.instance_id is not None}
         self.protocol_type = value.protocol_type or None
         self.protocol = value.protocol

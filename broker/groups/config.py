@@ -22,7 +22,3 @@ class GroupConfig:
     """A group whose metadata does not fit into one batch of ``__consumer_offsets`` cannot become stable."""
     new_member_join_timeout_ms: int = 300_000
     """How long a member that never had an id may wait in its first JoinGroup (Kafka's constant)."""
-
-
-PENDING_MEMBERS_MAX = 10_000
-"""Ids of one group given out with MEMBER_ID_REQUIRED and not yet used; a further one is refused."""

@@ -41,7 +41,7 @@ from broker.groups.events import (
 )
 from broker.groups.offsets_topic import OffsetsTopic
 from broker.groups.partitioner import partition_for
-from broker.groups.records import Record
+from broker.groups.records import STRING_BYTES_MAX, Record
 from broker.groups.shard import GroupShard
 from broker.groups.statistics import sample_group
 from broker.telemetry.sample import GroupSample
@@ -147,6 +147,8 @@ class GroupCoordinator:
         return partition.leader
 
     def _index(self, group_id: str) -> int:
+        if len(group_id.encode()) > STRING_BYTES_MAX:
+            raise KafkaError(ErrorCode.INVALID_GROUP_ID)
         topic = self._cluster.image.topics_by_name.get(OFFSETS_TOPIC)
         if topic is None:
             # Asking for the coordinator is what creates the topic.
@@ -159,6 +161,7 @@ class GroupCoordinator:
         _require_group_id(event.group_id)
         if not self.config.session_timeout_min_ms <= event.session_timeout_ms <= self.config.session_timeout_max_ms:
             raise KafkaError(ErrorCode.INVALID_SESSION_TIMEOUT)
+        _require_storable(event, self.config)
         return await self._execute(
             event.group_id, lambda shard, ticket, now_ms: shard.join(event, ticket, now_ms), JoinReply
         )
@@ -288,6 +291,15 @@ class GroupCoordinator:
 def _require_group_id(group_id: str) -> None:
     if not group_id:
         raise KafkaError(ErrorCode.INVALID_GROUP_ID)
+
+
+def _require_storable(event: Join, config: GroupConfig) -> None:
+    """Refuse what could never be written into the group's record, before memory is spent on keeping it."""
+    strings = (event.instance_id or "", event.client_id, event.protocol_type, *(name for name, _ in event.protocols))
+    sizes = [len(text.encode()) for text in strings]
+    size = sum(sizes) + sum(len(metadata) for _, metadata in event.protocols)
+    if max(sizes) > STRING_BYTES_MAX or size > config.record_bytes_max:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "This member does not fit into a record of its group.")
 
 
 def _group_config(config: BrokerConfig) -> GroupConfig:

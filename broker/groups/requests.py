@@ -10,7 +10,6 @@ from broker.coordination.decision import Ticket
 from broker.errors import ErrorCode, KafkaError
 from broker.groups import consumer_protocol
 from broker.groups.classic_group import ClassicGroup, GroupState, Member
-from broker.groups.config import PENDING_MEMBERS_MAX
 from broker.groups.events import Heartbeat, Join, JoinReply, Leave, LeaveReply, LeavingMember, Sync, SyncReply
 from broker.groups.records import GroupRecord, encode_group_value
 from broker.groups.rounds import (
@@ -27,6 +26,7 @@ from broker.groups.rounds import (
     session_key,
     sync_key,
 )
+from broker.limits import GROUP_PENDING_MEMBERS_MAX, MEMBER_ID_PREFIX_LENGTH_MAX
 
 # Join ------------------------------------------------------------------------------------------------
 
@@ -57,28 +57,32 @@ def join(turn: Turn, group: ClassicGroup, event: Join, ticket: Ticket) -> None:
 
 def _has_room(turn: Turn, group: ClassicGroup, event: Join, replaced: str | None) -> bool:
     """``group.max.size``. In a round those already waiting count, so the last to come are the ones refused."""
-    if group.is_empty or replaced is not None:
+    if group.is_empty or replaced is not None or len(group.members) < turn.config.size_max:
         return True
     member = group.members.get(event.member_id)
     if group.state is GroupState.PREPARING_REBALANCE:
         if member is not None and member.awaiting_join is not None:
             return True
         return group.awaiting_join_count < turn.config.size_max
-    return member is not None or len(group.members) < turn.config.size_max
+    return member is not None
 
 
 def _join_new(turn: Turn, group: ClassicGroup, event: Join, ticket: Ticket) -> None:
-    member_id = f"{event.instance_id or event.client_id}-{event.generated_id}"
+    member_id = _new_member_id(event)
     if event.instance_id is not None or not event.requires_member_id:
         _add(turn, group, event, ticket, member_id)
         return
-    if len(group.pending_joins) >= PENDING_MEMBERS_MAX:
+    if len(group.pending_joins) >= GROUP_PENDING_MEMBERS_MAX:
         turn.decision.reply(ticket, JoinReply(error=ErrorCode.GROUP_MAX_SIZE_REACHED))
         return
     # KIP-394: a client whose join answer gets lost would otherwise leave a ghost member at each retry.
     group.pending_joins[member_id] = None
     turn.decision.set_timer(session_key(group, member_id), event.session_timeout_ms)
     turn.decision.reply(ticket, JoinReply(error=ErrorCode.MEMBER_ID_REQUIRED, member_id=member_id))
+
+
+def _new_member_id(event: Join) -> str:
+    return f"{(event.instance_id or event.client_id)[:MEMBER_ID_PREFIX_LENGTH_MAX]}-{event.generated_id}"
 
 
 def _add(turn: Turn, group: ClassicGroup, event: Join, ticket: Ticket, member_id: str) -> None:
@@ -118,14 +122,14 @@ def _join_again(turn: Turn, group: ClassicGroup, event: Join, ticket: Ticket) ->
     else:
         # The leader may see what the coordinator cannot, e.g. that a topic has more partitions now.
         why = "leader" if group.leader == member.member_id else "member"
-        _wait_in_round(turn, member, event, ticket)
+        _wait_in_round(turn, group, member, event, ticket)
         rebalance_or_progress(turn, group, _because(f"{why} {member.member_id} joined again", event))
 
 
-def _wait_in_round(turn: Turn, member: Member, event: Join, ticket: Ticket) -> None:
+def _wait_in_round(turn: Turn, group: ClassicGroup, member: Member, event: Join, ticket: Ticket) -> None:
     """The member's newest word counts. A join it gave up waiting for is answered so that nobody hangs on it."""
     answer_join(turn, member, JoinReply(error=ErrorCode.REBALANCE_IN_PROGRESS, member_id=member.member_id))
-    member.protocols = event.protocols
+    group.change_protocols(member, event.protocols)
     member.rebalance_timeout_ms = event.rebalance_timeout_ms
     member.session_timeout_ms = event.session_timeout_ms
     member.awaiting_join = ticket
@@ -139,10 +143,10 @@ def _replace_static(turn: Turn, group: ClassicGroup, event: Join, ticket: Ticket
     answer_sync(turn, group, member, SyncReply(error=ErrorCode.FENCED_INSTANCE_ID))
     turn.decision.cancel_timer(session_key(group, old_id))
     same_subscription = _same_subscription(group, member, event)
-    member = group.rename(old_id, f"{event.instance_id}-{event.generated_id}")
+    member = group.rename(old_id, _new_member_id(event))
     member.client_id, member.client_host = event.client_id, event.client_host
     member.last_heartbeat_ms = turn.now_ms
-    _wait_in_round(turn, member, event, ticket)
+    _wait_in_round(turn, group, member, event, ticket)
     restart_session(turn, group, member)
     if group.state is not GroupState.STABLE:
         # After the leader was told the old id, its assignment would miss the new one: meet again.

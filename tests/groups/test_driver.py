@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,30 @@ async def test_a_session_timeout_out_of_bounds_and_an_empty_name_are_refused() -
         with pytest.raises(KafkaError) as nameless:
             await world.groups.join(join_event(group=""))
         assert nameless.value.code is ErrorCode.INVALID_GROUP_ID
+
+
+async def test_what_could_never_be_stored_is_refused_before_it_is_kept() -> None:
+    async with World() as world:
+        await world.groups.find("g")
+        for oversized in (
+            replace(join_event(), protocols=(("range", bytes(2_000_000)),)),
+            replace(join_event(), protocols=(("x" * 40_000, b""),)),
+            replace(join_event(), instance_id="x" * 40_000),
+        ):
+            with pytest.raises(KafkaError) as refused:
+                await world.groups.join(oversized)
+            assert refused.value.code is ErrorCode.INVALID_REQUEST
+        with pytest.raises(KafkaError) as nameless:
+            await world.groups.commit_offsets(commit_event(group="ä" * 20_000))
+        assert nameless.value.code is ErrorCode.INVALID_GROUP_ID
+        assert world.groups.statistics() == []
+
+
+async def test_a_very_long_client_id_still_gives_a_member_id_that_can_be_stored() -> None:
+    async with World() as world:
+        await world.groups.find("g")
+        joined = await world.groups.join(replace(join_event(), client_id="c" * 32_000))
+        assert joined.member_id == "c" * 200 + "-1"
 
 
 async def test_groups_and_offsets_survive_a_restart() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from broker.errors import ErrorCode
 from broker.groups.classic_group import GroupState
-from broker.groups.config import PENDING_MEMBERS_MAX
 from broker.groups.events import JoinReply, LeavingMember, OffsetToCommit, SyncReply
+from broker.limits import GROUP_PENDING_MEMBERS_MAX
 from tests.groups.stage import Stage, subscription
 
 OFFSET = OffsetToCommit(topic="clicks", partition=0, offset=5)
@@ -143,10 +143,10 @@ def test_a_full_group_refuses_newcomers_and_keeps_its_members() -> None:
 
 def test_ids_given_out_but_not_used_are_bounded() -> None:
     stage = Stage()
-    for _ in range(PENDING_MEMBERS_MAX):
+    for _ in range(GROUP_PENDING_MEMBERS_MAX):
         stage.join()
     assert stage.answer(stage.join()) == JoinReply(error=ErrorCode.GROUP_MAX_SIZE_REACHED)
-    assert len(stage.group.pending_joins) == PENDING_MEMBERS_MAX
+    assert len(stage.group.pending_joins) == GROUP_PENDING_MEMBERS_MAX
 
 
 def test_committing_counts_as_a_sign_of_life() -> None:
