@@ -91,6 +91,7 @@ _IDENTITY = (
         "Older name of `node.id`; -1 means as `node.id`.",
         importance=HIGH,
         synonyms=("broker.id",),
+        acts=True,
     ),
     _define("broker.rack", STRING, None, "Where this broker stands. Clients are told.", acts=True),
     _define(
@@ -349,6 +350,7 @@ _LOG = (
         "Default of the topic config `segment.index.bytes`.",
         at_least(4),
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "log.index.interval.bytes",
@@ -973,6 +975,7 @@ _TRANSACTIONS = (
         at_least(1),
         importance=LOW,
         mode=CLUSTER,
+        acts=True,
     ),
 )
 

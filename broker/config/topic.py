@@ -328,7 +328,9 @@ _DEFINITIONS = (
         validator=at_least(4),
         valid_values="[4..]",
         synonyms=("log.index.size.max.bytes",),
-        documentation="Upper bound of an index file. Ottla's indexes grow as needed and are not preallocated.",
+        acts=True,
+        documentation="Size of the offset index at which a segment is closed. Index files grow as needed and are not "
+        "preallocated.",
     ),
     ConfigDef(
         name="segment.jitter.ms",

@@ -25,6 +25,7 @@ ACTING = {
     "retention.bytes",
     "retention.ms",
     "segment.bytes",
+    "segment.index.bytes",
     "segment.jitter.ms",
     "segment.ms",
 }
