@@ -330,7 +330,7 @@ class Log:
         gaps_allowed = "compact" in self._config.cleanup_policy
         segment = Segment(self._environment, self.directory, base_offset, gaps_allowed=gaps_allowed)
         with self._storage_errors():
-            self._environment.files.use(segment.file, create=True)
+            segment.create()
         return segment
 
     def _begin_epoch(self, epoch: int, start_offset: int) -> None:

@@ -159,7 +159,7 @@ class _Recovery:
                 f"Everything below offset {self.known.recovery_point} was durable, but there is no segment file."
             )
         segment = self._segment(start)
-        self.environment.files.use(segment.file, create=True)
+        segment.create()
         return segment
 
     def _segment(self, base_offset: int, size: int = 0) -> Segment:
@@ -252,7 +252,7 @@ class _Recovery:
         for segment in reversed(segments):
             self._set_aside(segment)
         fresh = self._segment(start)
-        self.environment.files.use(fresh.file, create=True)
+        fresh.create()
         self.filesystem.sync_directory(self.directory)
         return fresh
 

@@ -110,6 +110,11 @@ class Segment:
 
     # Writing ---------------------------------------------------------------------------------------
 
+    def create(self) -> None:
+        """Make the file of a new segment; its indexes replace whatever an earlier life left under their names."""
+        self._environment.files.use(self.file, create=True)
+        self._start_over()
+
     def appended(self, size: int, last_offset: int, max_timestamp: int, index_interval_bytes: int) -> None:
         """A batch of ``size`` bytes was written at the end of the file."""
         position = self.size
