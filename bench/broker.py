@@ -60,6 +60,7 @@ class BrokerUnderTest:
                 **os.environ,
                 "OTTLA_HOME": str(self.home),
                 "OTTLA_KAFKA": self.bootstrap,
+                "OTTLA_LOG_LEVEL": "WARNING",
                 "OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
                 **self._environment,
             },

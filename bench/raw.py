@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from broker.protocol import codec, header, messages
 from broker.protocol.api import ApiKey
-from broker.protocol.records import build_batch
+from broker.protocol.records import Record, build_batch
 from broker.types import ZERO_TOPIC_ID
 
 _LENGTH = struct.Struct(">i")
@@ -21,6 +21,11 @@ _CORRELATION_AT = 8
 _PRODUCE_VERSION = 9
 _FETCH_VERSION = 12
 _CREATE_VERSION = 5
+FETCH_BYTES = 1 << 20
+_BATCH_OVERHEAD = 61
+_RECORD_OVERHEAD = 10
+"""Length, attributes, deltas and header count of a record without key: at most this many bytes below 64 KB."""
+_ERROR_CODE = struct.Struct(">h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,7 @@ def create_topic(port: int, name: str, partitions: int = 1) -> None:
     topic = messages.CreateTopicsRequest.CreatableTopic(
         name=name, num_partitions=partitions, replication_factor=1, assignments=[], configs=[]
     )
-    request = messages.CreateTopicsRequest(topics=[topic], timeout_ms=30_000, validate_only=False)
+    request = messages.CreateTopicsRequest(topics=[topic], timeout=30_000, validate_only=False)
     body = codec.encode_request(ApiKey.CREATE_TOPICS, _CREATE_VERSION, request)
     connection = RawConnection(port)
     try:
@@ -103,42 +108,67 @@ def create_topic(port: int, name: str, partitions: int = 1) -> None:
         connection.close()
 
 
-def produce_frame(topic: str, record_bytes: int, batch_bytes: int, acks: int) -> tuple[bytearray, int, int]:
-    """(request, records per request, payload bytes per request) for one batch of equal records."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """One batch of equal records and the request that carries it."""
+
+    request: bytearray
+    records: int
+    payload_bytes: int
+    batch_bytes: int
+
+
+def prepare(topic: str, record_bytes: int, batch_bytes: int, acks: int) -> Load:
     value = bytes(range(256)) * (record_bytes // 256 + 1)
-    count = max(1, batch_bytes // record_bytes)
-    records = [(None, value[:record_bytes], ()) for _ in range(count)]
-    batch = build_batch(records, base_timestamp_ms=time.time_ns() // 1_000_000)
+    count = max(1, (batch_bytes - _BATCH_OVERHEAD) // (record_bytes + _RECORD_OVERHEAD))
+    now_ms = time.time_ns() // 1_000_000
+    batch = build_batch([Record(timestamp=now_ms, value=value[:record_bytes])] * count)
     produce = messages.ProduceRequest
     partition = produce.PartitionProduceData(index=0, records=batch)
     request = produce(
         transactional_id=None,
         acks=acks,
-        timeout_ms=30_000,
+        timeout=30_000,
         topic_data=[produce.TopicProduceData(name=topic, partition_data=[partition])],
     )
     body = codec.encode_request(ApiKey.PRODUCE, _PRODUCE_VERSION, request)
-    return frame(ApiKey.PRODUCE, _PRODUCE_VERSION, body), count, count * record_bytes
+    return Load(
+        request=frame(ApiKey.PRODUCE, _PRODUCE_VERSION, body),
+        records=count,
+        payload_bytes=count * record_bytes,
+        batch_bytes=len(batch),
+    )
 
 
-def produce(port: int, topic: str, *, record_bytes: int, batch_bytes: int, acks: int, total_bytes: int) -> Throughput:
-    """Pipelined produce to partition 0 with at most 8 MiB or 64 requests in flight."""
-    request, count, payload = produce_frame(topic, record_bytes, batch_bytes, acks)
-    requests = max(1, total_bytes // payload)
-    window = max(2, min(64, (8 << 20) // len(request)))
+def produce(port: int, topic: str, load: Load, *, requests: int) -> Throughput:
+    """Pipelined produce to partition 0 with at most 8 MiB or 64 requests in flight. Raises on an error code."""
+    window = max(2, min(64, (8 << 20) // len(load.request)))
     connection = RawConnection(port)
+    # Header v1, one topic, one partition: the error code stands at a fixed place.
+    error_at = 4 + 1 + 1 + 1 + len(topic.encode()) + 1 + 4
+
+    def receive() -> None:
+        (code,) = _ERROR_CODE.unpack_from(connection.receive(), error_at)
+        if code:
+            raise RuntimeError(f"produce to {topic}: error {code}")
+
     try:
         began = time.monotonic()
         for sent in range(requests):
             if sent >= window:
-                connection.receive()
-            connection.send(request)
+                receive()
+            connection.send(load.request)
         for _ in range(min(window, requests)):
-            connection.receive()
+            receive()
         seconds = time.monotonic() - began
     finally:
         connection.close()
-    return Throughput(records=requests * count, megabytes=requests * payload / 1e6, seconds=seconds, requests=requests)
+    return Throughput(
+        records=requests * load.records,
+        megabytes=requests * load.payload_bytes / 1e6,
+        seconds=seconds,
+        requests=requests,
+    )
 
 
 def fetch_frame(topic: str, offset: int, max_bytes: int) -> bytearray:
@@ -146,7 +176,7 @@ def fetch_frame(topic: str, offset: int, max_bytes: int) -> bytearray:
     partition = fetch.FetchPartition(partition=0, fetch_offset=offset, partition_max_bytes=max_bytes)
     request = fetch(
         replica_id=-1,
-        max_wait_ms=1_000,
+        max_wait=1_000,
         min_bytes=1,
         max_bytes=max_bytes,
         session_epoch=-1,
@@ -155,25 +185,26 @@ def fetch_frame(topic: str, offset: int, max_bytes: int) -> bytearray:
     return frame(ApiKey.FETCH, _FETCH_VERSION, codec.encode_request(ApiKey.FETCH, _FETCH_VERSION, request))
 
 
-def fetch(port: int, topic: str, *, record_bytes: int, step_records: int, total_bytes: int) -> Throughput:
-    """Fetch 1 MiB at a time, the next offsets known beforehand (all batches are equal), one request in flight ahead."""
+def fetch(port: int, topic: str, load: Load, *, batches: int) -> Throughput:
+    """Fetch what ``produce`` wrote, 1 MiB at a time. All batches are equal, so the next offset is known beforehand and
+    one request is always under way while an answer is received."""
+    per_fetch = max(1, FETCH_BYTES // load.batch_bytes)
+    offsets = range(0, batches * load.records, per_fetch * load.records)
     connection = RawConnection(port)
-    received = requests = 0
-    offset = 0
+    received = 0
     try:
         began = time.monotonic()
-        connection.send(fetch_frame(topic, offset, 1 << 20))
-        while received < total_bytes:
-            offset += step_records
-            following = fetch_frame(topic, offset, 1 << 20)
-            connection.send(following)
+        connection.send(fetch_frame(topic, offsets[0], FETCH_BYTES))
+        for offset in offsets[1:]:
+            connection.send(fetch_frame(topic, offset, FETCH_BYTES))
             received += len(connection.receive())
-            requests += 1
-        connection.receive()
+        received += len(connection.receive())
         seconds = time.monotonic() - began
     finally:
         connection.close()
-    return Throughput(records=received // record_bytes, megabytes=received / 1e6, seconds=seconds, requests=requests)
+    if received < batches * load.batch_bytes:
+        raise RuntimeError(f"fetch of {topic}: {received} of {batches * load.batch_bytes} bytes")
+    return Throughput(records=batches * load.records, megabytes=received / 1e6, seconds=seconds, requests=len(offsets))
 
 
 def tiny_requests(port: int, *, count: int) -> Throughput:

@@ -33,31 +33,26 @@ def produce_and_fetch(durability: str, scale: float) -> Iterator[Row]:
                 for acks in (1, -1):
                     topic = f"p{size}-{batch}-{acks}"
                     raw.create_topic(broker.port, topic)
-                    total = int((300 if batch > 100_000 else 120) * MB * scale)
+                    load = raw.prepare(topic, size, batch, acks)
+                    requests = int((300 if batch > 100_000 else 120) * MB * scale) // load.payload_bytes
                     cpu = broker.cpu_seconds()
-                    got = raw.produce(
-                        broker.port, topic, record_bytes=size, batch_bytes=batch, acks=acks, total_bytes=total
-                    )
+                    got = raw.produce(broker.port, topic, load, requests=requests)
                     yield Row(
                         name=f"produce {size} B, {label} batches, acks={'all' if acks < 0 else acks}, {durability}",
-                        figures=_throughput(got) | {"cpu_s_100mb": (broker.cpu_seconds() - cpu) / got.megabytes * 100},
+                        figures=_throughput(got) | _cpu_per_100_mb(broker, cpu, got),
                     )
                     if acks == 1:
-                        yield _fetch(broker, topic, size, label, batch, total, durability)
+                        cpu = broker.cpu_seconds()
+                        got = raw.fetch(broker.port, topic, load, batches=requests)
+                        yield Row(
+                            name=f"fetch {size} B, {label} batches, {durability}",
+                            figures=_throughput(got) | _cpu_per_100_mb(broker, cpu, got),
+                        )
         yield Row(name=f"memory after load, {durability}", figures={"rss_mb": broker.rss_mb()})
 
 
-def _fetch(broker: BrokerUnderTest, topic: str, size: int, label: str, batch: int, total: int, durability: str) -> Row:
-    per_batch = max(1, batch // size)
-    batches_per_fetch = max(1, (1 << 20) // (batch + per_batch * 8 + 61))
-    cpu = broker.cpu_seconds()
-    got = raw.fetch(
-        broker.port, topic, record_bytes=size, step_records=per_batch * batches_per_fetch, total_bytes=int(total * 0.9)
-    )
-    return Row(
-        name=f"fetch {size} B, {label} batches, {durability}",
-        figures=_throughput(got) | {"cpu_s_100mb": (broker.cpu_seconds() - cpu) / got.megabytes * 100},
-    )
+def _cpu_per_100_mb(broker: BrokerUnderTest, cpu_before: float, got: raw.Throughput) -> dict[str, float]:
+    return {"cpu_s_100mb": (broker.cpu_seconds() - cpu_before) / got.megabytes * 100}
 
 
 def client_throughput(durability: str, scale: float) -> Iterator[Row]:
@@ -97,7 +92,7 @@ def fixed_costs(scale: float) -> Iterator[Row]:
         began = time.monotonic()
         with BrokerUnderTest() as broker:
             raw.create_topic(broker.port, "first")
-            raw.produce(broker.port, "first", record_bytes=100, batch_bytes=100, acks=-1, total_bytes=100)
+            raw.produce(broker.port, "first", raw.prepare("first", 100, 100, -1), requests=1)
             starts.append(time.monotonic() - began)
     yield Row(name="start-up to first acknowledged write", figures={"seconds": statistics.median(starts)})
     with BrokerUnderTest() as broker:
