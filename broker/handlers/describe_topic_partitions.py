@@ -13,7 +13,7 @@ from broker.cluster.image import TopicImage
 from broker.cluster.topic_names import refuse_topic_name
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
-from broker.handlers.topology import AUTHORIZED_OPERATIONS_OMITTED, TOPIC_OPERATIONS, view_partition
+from broker.handlers.topology import AUTHORIZED_OPERATIONS_OMITTED, TOPIC_OPERATIONS, view_partitions
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 
@@ -60,8 +60,7 @@ def _response(topics: list[Any], next_topic: str | None, next_partition: int) ->
 
 def _known(topic: TopicImage, page: range, services: Services) -> Any:
     partitions = []
-    for index in page:
-        view = view_partition(topic.partitions[index], services)
+    for index, view in zip(page, view_partitions(topic.partitions[page.start : page.stop], services), strict=True):
         partitions.append(
             m.DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition(
                 error_code=view.error_code,

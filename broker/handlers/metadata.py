@@ -24,7 +24,7 @@ from broker.handlers.topology import (
     TOPIC_OPERATIONS,
     controller_id,
     endpoints,
-    view_partition,
+    view_partitions,
 )
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
@@ -96,23 +96,25 @@ def _why_missing(name: str, outcomes: Mapping[str, KafkaError | None]) -> ErrorC
 
 
 def _known(topic: TopicImage, message: Any, services: Services) -> Any:
-    views = (view_partition(partition, services) for partition in topic.partitions)
+    Partition = m.MetadataResponse.MetadataResponsePartition
     return m.MetadataResponse.MetadataResponseTopic(
         error_code=ErrorCode.NONE,
         name=topic.name,
         topic_id=topic.topic_id,
         is_internal=topic.internal,
         partitions=[
-            m.MetadataResponse.MetadataResponsePartition(
-                error_code=view.error_code,
+            Partition(
+                error_code=error_code,
                 partition_index=index,
-                leader_id=view.leader_id,
-                leader_epoch=view.leader_epoch,
-                replica_nodes=view.replicas,
-                isr_nodes=view.isr,
-                offline_replicas=view.offline,
+                leader_id=leader_id,
+                leader_epoch=leader_epoch,
+                replica_nodes=replicas,
+                isr_nodes=isr,
+                offline_replicas=offline,
             )
-            for index, view in enumerate(views)
+            for index, (error_code, leader_id, leader_epoch, replicas, isr, offline) in enumerate(
+                view_partitions(topic.partitions, services)
+            )
         ],
         topic_authorized_operations=TOPIC_OPERATIONS
         if message.include_topic_authorized_operations

@@ -5,7 +5,9 @@ Owns: which address of a broker a client is told, and what a partition without a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.cluster.image import BrokerImage, PartitionImage
 from broker.errors import ErrorCode
@@ -27,14 +29,13 @@ class Endpoint:
     rack: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionView:
+class PartitionView(NamedTuple):
     error_code: ErrorCode
     leader_id: BrokerId
     leader_epoch: int
-    replicas: list[BrokerId]
-    isr: list[BrokerId]
-    offline: list[BrokerId]
+    replicas: tuple[BrokerId, ...]
+    isr: tuple[BrokerId, ...]
+    offline: tuple[BrokerId, ...]
 
 
 def endpoints(request: Request, services: Services) -> list[Endpoint]:
@@ -63,17 +64,24 @@ def controller_id(services: Services) -> BrokerId:
     return min(image.brokers, default=services.node_id)
 
 
-def view_partition(partition: PartitionImage, services: Services) -> PartitionView:
+def view_partitions(partitions: Iterable[PartitionImage], services: Services) -> Iterator[PartitionView]:
+    """A metadata request may ask for thousands, so what is the same for most of them is looked up once."""
     live = services.cluster.image.brokers
-    led = partition.leader in live
-    return PartitionView(
-        error_code=ErrorCode.NONE if led else ErrorCode.LEADER_NOT_AVAILABLE,
-        leader_id=partition.leader if led else NO_LEADER,
-        leader_epoch=partition.leader_epoch,
-        replicas=list(partition.replicas),
-        isr=list(partition.isr),
-        offline=[broker_id for broker_id in partition.replicas if broker_id not in live],
-    )
+    none, not_available = ErrorCode.NONE, ErrorCode.LEADER_NOT_AVAILABLE
+    offline: dict[tuple[BrokerId, ...], tuple[BrokerId, ...]] = {}
+    for partition in partitions:
+        replicas = partition.replicas
+        if replicas not in offline:
+            offline[replicas] = tuple(broker_id for broker_id in replicas if broker_id not in live)
+        led = partition.leader in live
+        yield PartitionView(
+            none if led else not_available,
+            partition.leader if led else NO_LEADER,
+            partition.leader_epoch,
+            replicas,
+            partition.isr,
+            offline[replicas],
+        )
 
 
 def _endpoint(broker: BrokerImage, internal: bool) -> Endpoint:
