@@ -16,6 +16,7 @@ from pathlib import Path
 from broker.clock import SystemClock
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import EMPTY_IMAGE, ImageDelta
+from broker.cluster.records import CorruptRecord
 from broker.config.broker import BrokerConfig
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
@@ -23,6 +24,7 @@ from broker.groups.driver import GroupCoordinator
 from broker.handlers.context import Services
 from broker.handlers.pipeline import Pipeline
 from broker.metadata.sqlite import SqliteStore
+from broker.metadata.store import StoreError
 from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
 from broker.partition.manager import PartitionManager
@@ -58,7 +60,10 @@ class Broker:
         secret = self._prepare_home()
         store = SqliteStore(Path(self.config.home) / "metadata.sqlite3", clock=self._clock)
         self.cluster = ClusterDriver(store, self.config, incarnation=self._incarnation, clock=self._clock)
-        await self.cluster.start()
+        try:
+            await self.cluster.start()
+        except (StoreError, CorruptRecord) as error:
+            raise CannotStart(f"the metadata cannot be read: {error}") from error
         self.log_dir = self._open_log_dir()
         self.partitions = PartitionManager(
             node_id=self.config.node_id,
@@ -135,6 +140,8 @@ class Broker:
             if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
                 raise CannotStart(f"{error.message} Choose another id with --id.") from error
             raise
+        except StoreError as error:
+            raise CannotStart(f"the metadata cannot be written: {error}") from error
 
     def _new_sampler(self) -> Sampler:
         return Sampler(

@@ -91,7 +91,8 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class CorruptRecord(ValueError):
-    """A value that is not what its key promises. The broker stops: guessing at metadata loses data."""
+    """A value that is not what its key promises. A broker does not start with it and does not follow it: the image stays
+    at the last good state, because guessing at metadata loses data."""
 
 
 def encode(record: msgspec.Struct) -> bytes:
