@@ -74,7 +74,7 @@ class ParkedFetch(Deferred):
         if self.done:
             return
         topics, _, missing_bytes = _collect(self._fetch, self._request, self._services)
-        if missing_bytes > 0 and not final:
+        if missing_bytes > 0 and not final and not self._services.partitions.stopping:
             self._missing_bytes = missing_bytes
             return
         self._unregister()

@@ -32,6 +32,8 @@ from broker.protocol.registry import served
 logger = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct(">i")
+_START = struct.Struct(">hhi")
+"""API key, version, correlation id: the part of a request header that never changes."""
 _AUTHENTICATE = int(ApiKey.AUTHENTICATE)
 _API_VERSIONS = int(ApiKey.API_VERSIONS)
 
@@ -55,7 +57,11 @@ class Pipeline:
         try:
             api_key, version, correlation_id, client_id, at = parse_request_header(frame)
         except MalformedMessage as error:
-            raise CloseConnection(str(error)) from None
+            # An ApiVersions version we do not know may have a header we do not know either.
+            api_key, version, correlation_id = _START.unpack_from(frame)
+            if api_key != _API_VERSIONS or served(api_key, version):
+                raise CloseConnection(str(error)) from None
+            client_id, at = None, len(frame)
         if connection.listener == "internal":
             if not connection.authenticated and api_key != _AUTHENTICATE:
                 raise CloseConnection("a request before the proof of the cluster secret")

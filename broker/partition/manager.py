@@ -94,6 +94,7 @@ class PartitionManager:
         """``config`` returns the effective config of the moment: parts of it change while the broker runs."""
         self.node_id = node_id
         self.log_dir = log_dir
+        self.stopping = False
         self.disk_guard = DiskGuard(self._disk_usage, floor_bytes=config().disk_free_floor_bytes)
         self._config = config
         self._clock = clock
@@ -319,7 +320,8 @@ class PartitionManager:
                 poll.look_again()
 
     def release_long_polls(self) -> None:
-        """Answer every long poll with what there is: the broker stops."""
+        """The broker stops: answer every long poll with what there is, now and from now on."""
+        self.stopping = True
         for partition in self._partitions.values():
             partition.wake_fetch_waiters()
         self.wake_long_polls()

@@ -67,7 +67,7 @@ class BrokerProcess:
         assert self._process is None or self._process.poll() is not None, "the broker is already running"
         began = time.monotonic()
         self._output = []
-        is_ready = threading.Event()
+        spoke = threading.Event()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "broker", "--id", str(self.node_id), "--home", str(self.home)],
             cwd=_REPOSITORY,
@@ -76,9 +76,10 @@ class BrokerProcess:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self._reader = threading.Thread(target=self._read_output, args=(self._process, is_ready), daemon=True)
+        self._reader = threading.Thread(target=self._read_output, args=(self._process, spoke), daemon=True)
         self._reader.start()
-        if not is_ready.wait(READY_SECONDS_MAX) or self._process.poll() is not None:
+        spoke.wait(READY_SECONDS_MAX)
+        if not any(line.startswith("ready") for line in self._output):
             self.close()
             raise AssertionError(f"the broker did not become ready:\n{self.output}")
         self.ready_seconds = time.monotonic() - began
@@ -168,14 +169,15 @@ class BrokerProcess:
             self._reader = None
         return status
 
-    def _read_output(self, process: subprocess.Popen[str], is_ready: threading.Event) -> None:
+    def _read_output(self, process: subprocess.Popen[str], spoke: threading.Event) -> None:
+        """Keep what it prints; set ``spoke`` when it is ready or has nothing more to say."""
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
                 self._output.append(line)
                 if line.startswith("ready"):
-                    is_ready.set()
-        is_ready.set()
+                    spoke.set()
+        spoke.set()
 
 
 def free_ports() -> tuple[int, int]:
