@@ -220,6 +220,8 @@ class Router:
             try:
                 return await attempt()
             except KafkaError as error:
+                if error.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION and topic is not None:
+                    self.forget_topic(topic)
                 if error.code not in MISROUTED:
                     raise
             self.forget_controller()

@@ -39,7 +39,6 @@ class PartitionTable:
         self.bytes_out_total = 0
         self.records_in_total = 0
         self._entries: dict[TopicPartition, _Entry] = {}
-        self._offline: Mapping[TopicPartition, str] = {}
         self._offline_samples: dict[TopicPartition, PartitionSample] = {}
         self._image: ClusterImage | None = None
 
@@ -61,7 +60,7 @@ class PartitionTable:
                 changes.changed.append(sample)
         for topic_partition in self._entries.keys() - present:
             del self._entries[topic_partition]
-        changes.changed.extend(self._update_offline(offline, present, image, image_moved))
+        changes.changed.extend(self._update_offline(offline, present, image))
         changes.removed.extend(sorted(known_before - present - set(self._offline_samples)))
         return changes
 
@@ -88,11 +87,8 @@ class PartitionTable:
         offline: Mapping[TopicPartition, str],
         present: set[TopicPartition],
         image: ClusterImage,
-        image_moved: bool,
     ) -> list[PartitionSample]:
-        if offline == self._offline and not image_moved and not present & self._offline_samples.keys():
-            return []
-        self._offline = dict(offline)
+        """Normally there are none. One that is both offline and here again counts as here."""
         before = self._offline_samples
         self._offline_samples = {
             topic_partition: _offline_sample(topic_partition, reason, _placement(image, topic_partition))

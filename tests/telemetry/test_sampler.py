@@ -133,6 +133,19 @@ def test_an_offline_partition_is_shown_with_its_reason_until_it_is_back() -> Non
     assert sample.removed_partitions == []
 
 
+def test_a_partition_listed_as_offline_and_as_here_counts_as_here_until_it_is_gone() -> None:
+    world = World()
+    world.create_topic("orders")
+    key, partition = next(iter(world.manager.held.items()))
+    world.manager.broken[key] = "CRC mismatch"
+    sampler = sampler_of(world)
+    assert [entry.offline_reason for entry in sampler.tick().partitions] == [""]
+    del world.manager.held[key]
+    assert [entry.offline_reason for entry in sampler.tick().partitions] == ["CRC mismatch"]
+    world.manager.held[key] = partition
+    assert [entry.offline_reason for entry in sampler.tick().partitions] == [""]
+
+
 def test_a_new_leader_epoch_is_a_change_of_the_partition() -> None:
     world = World()
     world.create_topic("orders")
