@@ -218,6 +218,7 @@ class ClusterModel:
                 now = self.groups[group_id] = view_group(
                     sample,
                     source=source,
+                    answering=self._known[source].online,
                     find_partition=self._find_partition,
                     progress=self._progress.setdefault(group_id, Progress()),
                     # The clock of the one who speaks: while it is silent its groups' windows stand still.

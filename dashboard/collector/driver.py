@@ -16,11 +16,8 @@ from typing import Protocol
 from broker.errors import KafkaError
 from broker.telemetry.reduce import SampleGap
 from broker.telemetry.sample import Sample
-from dashboard.collector.cluster import ClusterModel
-from dashboard.collector.history import History
-from dashboard.collector.overview import Overview
-from dashboard.collector.publisher import Plan, Publisher
-from dashboard.live.state import CLUSTER, GROUPS, TOPICS, AlertRow, Frame, Pulse, Rows
+from dashboard.collector.pipeline import Pipeline
+from dashboard.live.state import AlertRow, Frame
 from dashboard.live.store import LiveStore, StoreError
 
 FRAME_MS = 250
@@ -62,10 +59,7 @@ class Collector:
         self._send = send
         self._gather_facts = gather_facts
         self._clock = clock
-        self._model = ClusterModel()
-        self._overview = Overview()
-        self._history = History()
-        self._publisher: Publisher | None = None
+        self._pipeline = Pipeline()
         self._facts: Sequence[AlertRow] = ()
         self._heard_ms: dict[int, int] = {}
         self._dirty = asyncio.Event()
@@ -110,7 +104,7 @@ class Collector:
         for sample in samples:
             broker_id = sample.broker_id
             try:
-                self._model.fold(broker_id, sample)
+                self._pipeline.fold(sample)
             except SampleGap as error:
                 logger.info("asking for a full sample: %s", error)
                 source.restart()
@@ -125,7 +119,7 @@ class Collector:
         heard_ms = self._heard_ms.get(broker_id, -1)
         self._waiting_for.discard(broker_id)
         if heard_ms < 0 or self._clock() - heard_ms >= SILENCE_MS:
-            self._model.silent(broker_id, since_ms=heard_ms, trouble=trouble)
+            self._pipeline.model.silent(broker_id, since_ms=heard_ms, trouble=trouble)
             self._dirty.set()
 
     # Publishing ------------------------------------------------------------------------------------
@@ -146,39 +140,17 @@ class Collector:
         """One coalesced step; a store in trouble means everything is written anew once it is back."""
         try:
             now_ms = self._clock()
-            if self._publisher is None:
-                self._publisher = Publisher(last_seq=await self._store.last_seq(), now_ms=now_ms)
-            watched = await self._store.watched(now_ms / 1000)
-            plan = self.step(watched, now_ms)
+            if not self._pipeline.begun:
+                self._pipeline.begin(last_seq=await self._store.last_seq(), now_ms=now_ms)
+            plan = self._pipeline.step(await self._store.watched(now_ms / 1000), self._facts, now_ms)
             await self._store.write(plan.write)
         except StoreError as error:
             logger.warning("cannot publish: %s", error)
-            if self._publisher is not None:
-                self._publisher.forget()
+            self._pipeline.forget()
             await asyncio.sleep(RETRY_SECONDS_MAX / 2)
             return
         for frame in plan.frames:
             await self._send(frame)
-
-    def step(self, watched: set[str], now_ms: int) -> Plan:
-        """Derive what changed and decide what to write and send."""
-        assert self._publisher is not None
-        derived = self._model.derive()
-        cluster = self._overview.rows(self._model, self._facts, now_ms)
-        changed: dict[str, Rows] = {CLUSTER: cluster, **derived.details}
-        if derived.topics_changed:
-            changed[TOPICS] = self._model.topic_rows()
-        if derived.groups_changed:
-            changed[GROUPS] = self._model.group_rows()
-        pulse = Pulse(made_at_ms=now_ms, sampled=self._model.sampled, offline=self._model.offline)
-        return self._publisher.plan(
-            changed,
-            derived.gone,
-            watched=watched,
-            pulse=pulse,
-            points=self._history.points(self._overview.head, self._model, now_ms),
-            now_ms=now_ms,
-        )
 
     # What brokers cannot know ----------------------------------------------------------------------
 

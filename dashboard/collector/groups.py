@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.telemetry.sample import GroupSample, MemberSample, OffsetSample
-from dashboard.collector.verdicts import Point, Progress, Verdict, judge
+from dashboard.collector.verdicts import Point, Progress, Verdict, coordinator_silent, judge
 from dashboard.live.state import GroupRow, MemberRow, OffsetRow, PartitionRow, Rows, TopicGroupRow
 
 FindPartition = Callable[[str, int], PartitionRow | None]
@@ -59,9 +59,18 @@ class _Lag:
 
 
 def view_group(
-    group: GroupSample, *, source: int, find_partition: FindPartition, progress: Progress, now_ms: int
+    group: GroupSample,
+    *,
+    source: int,
+    answering: bool,
+    find_partition: FindPartition,
+    progress: Progress,
+    now_ms: int,
 ) -> GroupView:
-    """Join the group's offsets with the partitions' ends, note the point, judge it."""
+    """Join the group's offsets with the partitions' ends, note the point, judge it.
+
+    ``now_ms`` is the clock of the coordinator that told it; ``answering`` whether that one still does.
+    """
     owners = {(topic, partition): member for member in group.members for topic, partition in member.assignment}
     committed = {(offset.topic, offset.partition): offset for offset in group.offsets}
     offsets = [
@@ -80,14 +89,18 @@ def view_group(
             lag=lag.total,
         )
     )
-    verdict = judge(
-        state=group.state,
-        members=len(group.members),
-        lag=lag.total,
-        progress=progress,
-        now_ms=now_ms,
-        state_since_ms=group.state_since_ms,
-        rebalance_reason=group.last_rebalance_reason,
+    verdict = (
+        judge(
+            state=group.state,
+            members=len(group.members),
+            lag=lag.total,
+            progress=progress,
+            now_ms=now_ms,
+            state_since_ms=group.state_since_ms,
+            rebalance_reason=group.last_rebalance_reason,
+        )
+        if answering
+        else coordinator_silent()
     )
     return GroupView(
         row=_group_row(group, offsets, lag, verdict, source),

@@ -25,7 +25,8 @@ class History:
         due: dict[str, Point] = {}
         if now_ms - self._cluster_at_ms >= CLUSTER_STEP_SECONDS * 1000:
             self._cluster_at_ms = now_ms
-            due["cluster"] = [now_ms, head.bytes_in_rate, head.bytes_out_rate, head.records_in_rate, head.lag]
+            lag = head.lag if head.brokers_online else None
+            due["cluster"] = [now_ms, head.bytes_in_rate, head.bytes_out_rate, head.records_in_rate, lag]
         if now_ms - self._details_at_ms >= DETAIL_STEP_SECONDS * 1000:
             self._details_at_ms = now_ms
             due |= self._details(model, now_ms)

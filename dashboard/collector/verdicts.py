@@ -10,11 +10,14 @@ Burrow's idea: no thresholds on lag, only how commits and lag moved within a win
 | caught up      | good    | nothing waits                                                              |
 | stalled        | bad     | records wait, members are there, no offset moved for ``STALL_MS``           |
 | rewound        | warn    | committed offsets went back (a reset, or a consumer that seeks)            |
-| falling behind | warn    | the second half of the window waits clearly more than the first            |
+| falling behind | warn    | at its best, the second half of the window waits clearly more than the first |
 | catching up    | good    | … clearly less                                                             |
 | keeping up     | good    | neither                                                                    |
 | watching       | idle    | records wait and the window is still too short to tell                     |
-| unknown        | unknown | no lag is known                                                            |
+| unknown        | unknown | no lag is known, or the coordinator does not answer                        |
+
+Consumers commit every few seconds, so lag is a saw: only its valleys, right after a commit, are compared, and
+a difference below ``VALLEY_SECONDS`` of reading is no trend.
 """
 
 from __future__ import annotations
@@ -24,10 +27,12 @@ from dataclasses import dataclass
 
 from dashboard.live.state import Level
 
-POINT_MS = 2_000
-"""Between two points of the window."""
-WINDOW_POINTS = 31
+POINT_MS = 900
+"""Between two points of the window: every sample, but not two of the same second."""
+WINDOW_POINTS = 61
 """One minute."""
+VALLEY_SECONDS = 2.0
+"""A valley is seen up to one sample late on either side."""
 STALL_MS = 30_000
 """Longer than consumers' usual five seconds between commits by far."""
 MINUTE_MS = 58_000
@@ -109,13 +114,18 @@ class Progress:
         if len(known) < 4 or self.span_ms < TREND_MS:
             return None
         half = len(known) // 2
-        before = sum(point.lag or 0 for point in known[:half]) / half
-        after = sum(point.lag or 0 for point in known[half:]) / (len(known) - half)
-        if abs(after - before) <= max(10.0, 0.1 * max(before, after)):
+        before = min(known[:half], key=_lag)
+        after = min(reversed(known[half:]), key=_lag)
+        seconds = (after.at_ms - before.at_ms) / 1000
+        reading = (self._points[-1].committed - self._points[0].committed) * 1000 / self.span_ms
+        noise = max(10.0, 0.1 * max(_lag(before), _lag(after)), VALLEY_SECONDS * max(0.0, reading))
+        if seconds <= 0 or abs(_lag(after) - _lag(before)) <= noise:
             return 0.0
-        first, last = known[half // 2], known[half + (len(known) - half) // 2]
-        seconds = (last.at_ms - first.at_ms) / 1000
-        return (after - before) / seconds if seconds > 0 else 0.0
+        return (_lag(after) - _lag(before)) / seconds
+
+
+def _lag(point: Point) -> int:
+    return point.lag or 0
 
 
 def judge(
@@ -142,6 +152,13 @@ def judge(
     if lag == 0:
         return Verdict(word="caught up", text="Everything has been read.", level="good")
     return _behind(lag, progress)
+
+
+def coordinator_silent() -> Verdict:
+    """While nobody can tell, nothing is claimed."""
+    return Verdict(
+        word="unknown", text="Its coordinator does not answer; the numbers are the last it told.", level="unknown"
+    )
 
 
 def _rebalancing(now_ms: int, since_ms: int, reason: str) -> Verdict:

@@ -13,19 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from importlib import import_module
 from typing import Any
 
 import msgspec
-from channels.auth import get_user
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
-from django.contrib.sessions.backends.base import SessionBase
 from django.http import QueryDict
 
-from dashboard.live import messages, rendering
+from dashboard.live import guard, messages, rendering
 from dashboard.live.delta import Gap
 from dashboard.live.groups import channel_group
 from dashboard.live.reducer import reduce
@@ -41,14 +35,14 @@ RECHECK_SECONDS = 60.0
 RENEW_SECONDS = 10.0
 INBOUND_PER_SECOND_MAX = 20.0
 SOCKETS_PER_USER_MAX = 32
+SOCKETS_MAX = 1_000
 
 CLOSE_PROTOCOL = 4400
 CLOSE_LOGIN = 4401
 CLOSE_TOO_MANY = 4429
 
 logger = logging.getLogger("ottla.live")
-_sockets: Counter[Any] = Counter()
-"""Open sockets per user, of this process."""
+seats = guard.Seats(SOCKETS_PER_USER_MAX, SOCKETS_MAX)
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -66,18 +60,16 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._pulse_due = False
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._counted = False
-        self._allowance, self._allowed_at = INBOUND_PER_SECOND_MAX * 2, time.monotonic()
-        user = self.scope.get("user")
-        if not self._has_origin() or user is None or not user.is_authenticated or not user.is_active:
+        self._seated = False
+        self._allowance = guard.Allowance(INBOUND_PER_SECOND_MAX)
+        if not guard.is_admitted(self.scope):
             await self.close(CLOSE_LOGIN)
             return
-        self._user_id = user.pk
-        if _sockets[self._user_id] >= SOCKETS_PER_USER_MAX:
+        self._user_id = self.scope["user"].pk
+        self._seated = seats.take(self._user_id)
+        if not self._seated:
             await self.close(CLOSE_TOO_MANY)
             return
-        _sockets[self._user_id] += 1
-        self._counted = True
         self._store: LiveStore = live_store()
         await self.accept()
         self._tasks = [
@@ -86,25 +78,19 @@ class LiveConsumer(AsyncWebsocketConsumer):
             asyncio.create_task(self._recheck_forever(), name="live recheck"),
         ]
 
-    def _has_origin(self) -> bool:
-        """The allow-list stands in front of this consumer; a client that sends no origin at all is no browser page."""
-        return any(name == b"origin" and value for name, value in self.scope.get("headers", ()))
-
     async def disconnect(self, code: int) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._leave()
-        if self._counted:
-            _sockets[self._user_id] -= 1
-            if not _sockets[self._user_id]:
-                del _sockets[self._user_id]
+        if self._seated:
+            seats.release(self._user_id)
 
     # What the browser says -------------------------------------------------------------------------
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
-            if not self._admit():
+            if not self._allowance.take():
                 raise ValueError("too many messages")
             message = messages.decode_inbound(text_data)
         except (ValueError, msgspec.MsgspecError) as error:
@@ -122,12 +108,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 self._acked = max(self._acked, min(batch, self._batch))
                 self._wake.set()
 
-    def _admit(self) -> bool:
-        now = time.monotonic()
-        grown = self._allowance + (now - self._allowed_at) * INBOUND_PER_SECOND_MAX
-        self._allowance, self._allowed_at = min(INBOUND_PER_SECOND_MAX * 2, grown) - 1, now
-        return self._allowance >= 0
-
     async def _subscribe(self, message: messages.Subscribe) -> None:
         await self._leave()
         self._subscription = message.id
@@ -139,7 +119,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         except UnknownPage as error:
             await self._say({"type": "error", "reason": str(error)})
             return
-        if not await self._still_allowed():
+        if not await guard.is_still_allowed(self.scope, self._user_id):
             await self.close(CLOSE_LOGIN)
             return
         self._page = page
@@ -294,22 +274,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """A session that ended, or a user who was switched off, loses the socket within a minute."""
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            if not await self._still_allowed():
+            if not await guard.is_still_allowed(self.scope, self._user_id):
                 await self.close(CLOSE_LOGIN)
                 return
-
-    async def _still_allowed(self) -> bool:
-        session = self.scope.get("session")
-        if session is None or not session.session_key:
-            return False
-        fresh = await database_sync_to_async(_load_session)(session.session_key)
-        if fresh is None:
-            return False
-        user = await get_user({"session": fresh})
-        return user.is_authenticated and user.is_active and user.pk == self._user_id
-
-
-def _load_session(key: str) -> SessionBase | None:
-    """The session as the database has it now, or None when it has ended."""
-    session = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    return session if session.exists(key) else None

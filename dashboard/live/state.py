@@ -47,7 +47,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     """Base of all rows; ``t`` names the type on the wire."""
 
 
-class HeadRow(_Row, tag="head"):
+class HeadRow(_Row, frozen=True, tag="head"):
     """The cluster in one row."""
 
     KEY = "head"
@@ -75,7 +75,7 @@ class HeadRow(_Row, tag="head"):
     top_groups: list[str] = []
 
 
-class BrokerRow(_Row, tag="broker"):
+class BrokerRow(_Row, frozen=True, tag="broker"):
     id: int
     host: str = ""
     port: int = -1
@@ -109,7 +109,7 @@ class BrokerRow(_Row, tag="broker"):
         return f"broker:{self.id}"
 
 
-class TopicRow(_Row, tag="topic"):
+class TopicRow(_Row, frozen=True, tag="topic"):
     name: str
     topic_id: str = ""
     internal: bool = False
@@ -143,7 +143,7 @@ class TopicRow(_Row, tag="topic"):
         return "warn" if self.under_replicated else "good"
 
 
-class PartitionRow(_Row, tag="partition"):
+class PartitionRow(_Row, frozen=True, tag="partition"):
     topic: str
     partition: int
     leader: int = -1
@@ -181,7 +181,7 @@ class PartitionRow(_Row, tag="partition"):
         return "warn" if len(self.isr) < len(self.replicas) else "good"
 
 
-class GroupRow(_Row, tag="group"):
+class GroupRow(_Row, frozen=True, tag="group"):
     group_id: str
     state: str = ""
     """Kafka's name; pages show ``state_words``."""
@@ -214,7 +214,7 @@ class GroupRow(_Row, tag="group"):
         return f"group:{self.group_id}"
 
 
-class TopicGroupRow(_Row, tag="topic-group"):
+class TopicGroupRow(_Row, frozen=True, tag="topic-group"):
     """One group as the page of one topic shows it."""
 
     group_id: str
@@ -234,7 +234,7 @@ class TopicGroupRow(_Row, tag="topic-group"):
         return f"group:{self.group_id}"
 
 
-class MemberRow(_Row, tag="member"):
+class MemberRow(_Row, frozen=True, tag="member"):
     member_id: str
     client_id: str = ""
     host: str = ""
@@ -256,7 +256,7 @@ class MemberRow(_Row, tag="member"):
         return sum(len(partitions) for _, partitions in self.assignment)
 
 
-class OffsetRow(_Row, tag="offset"):
+class OffsetRow(_Row, frozen=True, tag="offset"):
     topic: str
     partition: int
     committed: int = -1
@@ -277,7 +277,7 @@ class OffsetRow(_Row, tag="offset"):
         return f"offset:{self.topic}:{self.partition:06d}"
 
 
-class AlertRow(_Row, tag="alert"):
+class AlertRow(_Row, frozen=True, tag="alert"):
     name: str
     """Stable: the same trouble keeps the same name while it lasts."""
     level: Literal["warn", "bad"] = "warn"

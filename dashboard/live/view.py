@@ -37,6 +37,11 @@ class View:
         """Whether the broker a number came from does not answer any more."""
         return self.pulse is not None and source in self.pulse.offline
 
+    @property
+    def brokers_online(self) -> int:
+        """How many brokers answer."""
+        return len(self.pulse.sampled) - len(self.pulse.offline) if self.pulse is not None else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fragment:

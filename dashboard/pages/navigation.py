@@ -66,7 +66,10 @@ UNFOLD: dict[str, Any] = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("ottla/favicon.svg")},
     ],
     "BORDER_RADIUS": "8px",
-    "STYLES": [lambda request: static("ottla/css/ottla.css")],
+    "STYLES": [
+        lambda request: static("ottla/css/ottla.css"),
+        lambda request: static("ottla/css/messages.css"),
+    ],
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {
         "primary": {

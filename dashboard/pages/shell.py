@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render as django_render
 
 from dashboard.live import rendering
+from dashboard.live.messages import QUERY_LENGTH_MAX
 from dashboard.live.state import CLUSTER, PROTOCOL_VERSION, HeadRow
 from dashboard.live.store import StoreError, readable_store
 from dashboard.live.view import LivePage, View
@@ -90,13 +91,19 @@ def render_live(
                 "protocol": PROTOCOL_VERSION,
                 "page": page.name,
                 "name": getattr(page, "subject", ""),
-                "query": request.GET.urlencode(),
+                "query": subscription_query(request),
                 "pulse": rendering.pulse_message(view),
                 "series": read_series(page),
             },
         },
         status=status,
     )
+
+
+def subscription_query(request: HttpRequest) -> str:
+    """What the page's live targets depend on. An address longer than the socket takes has none that matter."""
+    query = request.GET.urlencode()
+    return query if len(query) <= QUERY_LENGTH_MAX else ""
 
 
 def read_view(page: LivePage) -> tuple[View, str]:

@@ -14,7 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from dashboard.live.rendering import render_fragment, wall_ms
+from dashboard.live import rendering
 from dashboard.live.view import View
 from dashboard.pages import format as text
 
@@ -37,7 +37,7 @@ register.filter("count", text.count)
 
 
 @register.simple_tag
-def num(value: float | None | str, kind: str = "count", reason: str = "not known yet", source: int = -1) -> SafeString:
+def num(value: float | str | None, kind: str = "count", reason: str = "not known yet", source: int = -1) -> SafeString:
     """A live number: exact value on hover, the broker it came from as data; a dash with the reason when unknown.
 
     An empty string is what a template makes of an attribute of a row that does not exist: unknown too.
@@ -76,7 +76,7 @@ def ago(at_ms: int, never: str = "never") -> SafeString:
         text.moment(at_ms).isoformat(timespec="milliseconds"),
         at_ms,
         text.absolute(at_ms),
-        text.ago(at_ms, wall_ms()),
+        text.ago(at_ms, rendering.wall_ms()),
     )
 
 
@@ -85,7 +85,7 @@ def since(at_ms: int) -> SafeString:
     """How long ago something began: ``3 h``."""
     if at_ms < 0:
         return unknown("the broker has not told")
-    seconds = max(0.0, (wall_ms() - at_ms) / 1000)
+    seconds = max(0.0, (rendering.wall_ms() - at_ms) / 1000)
     return format_html(
         '<time class="ot-time" datetime="{}" data-since="{}" title="since {}">{}</time>',
         text.moment(at_ms).isoformat(timespec="milliseconds"),
@@ -111,11 +111,10 @@ def behind(context: template.Context, row: Any) -> SafeString:
         return unknown("the time of the next unread record is not known")
     view: View | None = context.get("view")
     pulse = view.pulse if view is not None else None
-    now_ms = pulse.sampled.get(row.source, wall_ms()) if pulse is not None else wall_ms()
+    now_ms = pulse.sampled.get(row.source, rendering.wall_ms()) if pulse is not None else rendering.wall_ms()
     seconds = max(0.0, (now_ms - row.behind_since_ms) / 1000)
     return format_html(
-        '<data class="ot-n" value="{}" data-source="{}" data-behind="{}" title="{}">{}</data>',
-        round(seconds, 1),
+        '<span class="ot-n" data-source="{}" data-behind="{}" title="{}">{}</span>',
         row.source,
         row.behind_since_ms,
         f"The next record to be read was written at {text.absolute(row.behind_since_ms)}",
@@ -180,7 +179,7 @@ def live(context: template.Context, target: str) -> SafeString:
     fragment = context["page"].fragment(context["view"], target)
     if fragment is None:
         return mark_safe("")
-    return mark_safe(render_fragment(fragment, context["view"]))
+    return mark_safe(rendering.render_fragment(fragment, context["view"]))
 
 
 @register.simple_tag

@@ -13,11 +13,9 @@ from broker.telemetry.sample import (
     Sample,
     TopicSample,
 )
-from dashboard.collector.cluster import ClusterModel
-from dashboard.collector.history import History
-from dashboard.collector.overview import Overview
-from dashboard.collector.publisher import Plan, Publisher
-from dashboard.live.state import CLUSTER, GROUPS, TOPICS, AlertRow, Pulse, Rows
+from dashboard.collector.pipeline import Pipeline
+from dashboard.collector.publisher import Plan
+from dashboard.live.state import AlertRow
 from dashboard.live.store import MemoryStore
 
 START_MS = 1_800_000_000_000
@@ -107,38 +105,24 @@ def sample(
 
 
 class Bench:
-    """The collector's pure parts wired as the driver wires them, on a store in memory."""
+    """The collector's pipeline on a store in memory."""
 
     def __init__(self, store: MemoryStore | None = None) -> None:
-        self.model = ClusterModel()
-        self.overview = Overview()
-        self.history = History()
+        self.pipeline = Pipeline()
+        self.model = self.pipeline.model
+        self.overview = self.pipeline.overview
         self.store = store if store is not None else MemoryStore()
-        self.publisher = Publisher(last_seq=self.store.seq, now_ms=START_MS)
+        self.pipeline.begin(last_seq=self.store.seq, now_ms=START_MS)
         self.facts: list[AlertRow] = []
         self.now_ms = START_MS
 
     def feed(self, *samples: Sample) -> None:
         for one in samples:
-            self.model.fold(one.broker_id, one)
+            self.pipeline.fold(one)
             self.now_ms = max(self.now_ms, one.sampled_at_ms)
 
     def step(self, watched: set[str] | frozenset[str] = frozenset(), now_ms: int | None = None) -> Plan:
         """Derive, plan and write; what the driver would send is in the returned plan."""
-        now = self.now_ms if now_ms is None else now_ms
-        derived = self.model.derive()
-        changed: dict[str, Rows] = {CLUSTER: self.overview.rows(self.model, self.facts, now), **derived.details}
-        if derived.topics_changed:
-            changed[TOPICS] = self.model.topic_rows()
-        if derived.groups_changed:
-            changed[GROUPS] = self.model.group_rows()
-        plan = self.publisher.plan(
-            changed,
-            derived.gone,
-            watched=set(watched),
-            pulse=Pulse(made_at_ms=now, sampled=self.model.sampled, offline=self.model.offline),
-            points=self.history.points(self.overview.head, self.model, now),
-            now_ms=now,
-        )
+        plan = self.pipeline.step(set(watched), self.facts, self.now_ms if now_ms is None else now_ms)
         self.store.write(plan.write)
         return plan

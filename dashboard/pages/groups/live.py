@@ -64,7 +64,11 @@ class GroupsPage:
         if target == "groups-verdict":
             rows = [row for row in view.rows(GROUPS).values() if isinstance(row, GroupRow)]
             troubled = sorted(row.group_id for row in rows if row.level in ("warn", "bad"))
-            context: dict[str, object] = {"total": len(rows), "troubled": troubled}
+            context: dict[str, object] = {
+                "total": len(rows),
+                "troubled": troubled,
+                "brokers_online": view.brokers_online,
+            }
             return Fragment(target=target, template="ottla/groups/verdict.html", context=context)
         if target in ("groups-body", "groups-foot"):
             rows_shown = [(row_target, view.row(GROUPS, key)) for row_target, key in self._row_ids.items()]

@@ -50,7 +50,11 @@ class OverviewPage:
         return {
             "head": head if isinstance(head, HeadRow) else HeadRow(),
             "brokers": [row for row in rows.values() if isinstance(row, BrokerRow)],
-            "alerts": [row for row in rows.values() if isinstance(row, AlertRow)],
+            "alerts": sorted((row for row in rows.values() if isinstance(row, AlertRow)), key=_worst_first),
             "topics": sorted((row for row in rows.values() if isinstance(row, TopicRow)), key=lambda row: row.name),
             "groups": sorted((row for row in rows.values() if isinstance(row, GroupRow)), key=lambda row: row.group_id),
         }
+
+
+def _worst_first(alert: AlertRow) -> tuple[bool, int, str]:
+    return alert.level != "bad", alert.since_ms, alert.name

@@ -88,6 +88,7 @@ class TopicsPage:
                 "offline": sum(row.offline for row in rows),
                 "under_replicated": sum(row.under_replicated for row in rows),
                 "partitions": sum(row.partition_count for row in rows),
+                "brokers_online": view.brokers_online,
             }
             return Fragment(target=target, template="ottla/topics/verdict.html", context=context)
         if target in ("topics-body", "topics-foot"):
@@ -179,8 +180,8 @@ class TopicPage:
         found = set(TOPIC_TARGETS) if "topic" in changed else set()
         if self.tab == "partitions":
             found |= {target for target, key in self._row_ids.items() if key in changed}
-        if self.tab == "groups" and any(key.startswith("group:") for key in changed):
-            found.add("topic-groups-body")
+        if any(key.startswith("group:") for key in changed):
+            found |= {"topic-verdict", "topic-groups-body"} if self.tab == "groups" else {"topic-verdict"}
         return found
 
     def topic(self, view: View) -> TopicRow | None:
@@ -189,7 +190,11 @@ class TopicPage:
 
     def fragment(self, view: View, target: str) -> Fragment | None:
         topic = self.topic(view)
-        context: dict[str, object] = {"topic": topic, "name": self.subject}
+        context: dict[str, object] = {
+            "topic": topic,
+            "name": self.subject,
+            "stale": topic is not None and view.stale(topic.source),
+        }
         match target:
             case "topic-verdict" | "topic-tiles":
                 groups = [row for row in view.rows(self._scope).values() if isinstance(row, TopicGroupRow)]

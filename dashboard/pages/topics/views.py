@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
@@ -33,10 +35,19 @@ def topics(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def topic(request: HttpRequest, name: str) -> HttpResponse:
-    tab = find_tab(request.GET.get("tab") or "partitions")
+    return render_topic(request, name, request.GET.get("tab") or "partitions")
+
+
+def render_topic(
+    request: HttpRequest, name: str, slug: str, extra: dict[str, Any] | None = None, *, status: int = 200
+) -> HttpResponse:
+    """The topic's page with one of its tabs. ``extra`` replaces parts of the tab's context: a form with errors."""
+    tab = find_tab(slug)
     if tab is None:
         raise Http404("There is no such tab.")
-    page = TopicPage(name, request.GET)
+    query = request.GET.copy()
+    query["tab"] = slug
+    page = TopicPage(name, query)
     view, _ = read_view(page)
     found = page.topic(view)
     if found is None and _certainly_missing(name):
@@ -49,9 +60,12 @@ def topic(request: HttpRequest, name: str) -> HttpResponse:
         "listing": page.listing,
         "configure_url": configure_topic_url(request, name),
         **fetch_tab(tab, request, name),
+        **(extra or {}),
     }
     crumbs = [Crumb(title="Topics", url=reverse("topics")), Crumb(title=name)]
-    return render_live(request, page, "ottla/topic/page.html", context, title=name, crumbs=crumbs, view=view)
+    return render_live(
+        request, page, "ottla/topic/page.html", context, title=name, crumbs=crumbs, view=view, status=status
+    )
 
 
 def _certainly_missing(name: str) -> bool:

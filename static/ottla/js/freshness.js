@@ -69,7 +69,10 @@ function tickBadge(current) {
   else if (!pulse.madeAt) [state, text] = ["connecting", connection === "live" ? "waiting for the collector" : "connecting"];
   else if (age > STALE_MS) [state, text] = ["stale", `stale ${duration(age / 1000)}, since ${clock(pulse.madeAt)}`];
   else if (connection !== "live") [state, text] = ["connecting", connection];
-  else if (pulse.offline.size) [state, text] = ["partial", "partly stale"];
+  else if (pulse.offline.size && pulse.offline.size >= Object.keys(pulse.sampled).length) {
+    const at = sampledAt("all");
+    [state, text] = ["stale", at ? `stale ${duration((current - at) / 1000)}, since ${clock(at)}` : "no broker answers"];
+  } else if (pulse.offline.size) [state, text] = ["partial", "partly stale"];
   else text = `live, ${duration(Math.max(0, age) / 1000)}`;
   if (badge.dataset.state !== state) badge.dataset.state = state;
   write(badge.querySelector(".ot-live__text"), text);
@@ -90,7 +93,7 @@ function tickAge(element, current) {
 
 // The age of one number, when somebody asks for it by pointing.
 function explain(event) {
-  const element = event.target.closest?.("data[data-source]");
+  const element = event.target.closest?.(".ot-n[data-source]");
   if (!element) return;
   element.dataset.exact ??= element.title;
   const at = sampledAt(element.dataset.source);

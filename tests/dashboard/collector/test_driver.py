@@ -1,0 +1,193 @@
+"""The collector's loop with scripted brokers, a store in memory and no network."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from broker.telemetry.sample import Sample
+from dashboard.collector import driver
+from dashboard.collector.driver import Collector
+from dashboard.live.state import AlertRow, BrokerRow, Frame, HeadRow
+from dashboard.live.store import MemoryLiveStore, MemoryStore, StoreError, Write
+from tests.dashboard.samples import partition, sample, topic
+
+PATIENCE_SECONDS = 10.0
+
+
+class ScriptedSource:
+    """Hands out what the test puts in; an exception in the script is a broken connection."""
+
+    def __init__(self) -> None:
+        self.script: asyncio.Queue[Sample | Exception] = asyncio.Queue()
+        self.restarts = 0
+        self.closes = 0
+
+    async def next(self) -> list[Sample]:
+        item = await self.script.get()
+        if isinstance(item, Exception):
+            raise item
+        return [item]
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+    async def close(self) -> None:
+        self.closes += 1
+
+
+class FailingStore(MemoryLiveStore):
+    """Refuses writes while ``down``."""
+
+    down = False
+
+    async def write(self, write: Write) -> None:
+        if self.down:
+            raise StoreError("The live store does not answer: test")
+        await super().write(write)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "FRAME_MS", 5)
+    monkeypatch.setattr(driver, "PULSE_MS", 20)
+    monkeypatch.setattr(driver, "RETRY_SECONDS_MIN", 0.005)
+    monkeypatch.setattr(driver, "RETRY_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(driver, "SILENCE_MS", 30)
+
+
+class World:
+    def __init__(self, brokers: int = 1) -> None:
+        self.sources = [ScriptedSource() for _ in range(brokers)]
+        self.memory = MemoryStore()
+        self.store = FailingStore(self.memory)
+        self.sent: list[Frame] = []
+        self.facts: Sequence[AlertRow] = ()
+
+    async def send(self, frame: Frame) -> None:
+        self.sent.append(frame)
+
+    async def gather_facts(self) -> Sequence[AlertRow]:
+        return self.facts
+
+    def head(self) -> HeadRow | None:
+        row = self.memory.read(["cluster"]).rows("cluster").get("head")
+        return row if isinstance(row, HeadRow) else None
+
+    def broker(self, broker_id: int = 1) -> BrokerRow | None:
+        row = self.memory.read(["cluster"]).rows("cluster").get(f"broker:{broker_id}")
+        return row if isinstance(row, BrokerRow) else None
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"never happened; head: {self.head()}"
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[World]:
+    collector = Collector(
+        [(index + 1, source) for index, source in enumerate(world.sources)],
+        store=world.store,
+        send=world.send,
+        gather_facts=world.gather_facts,
+    )
+    task = asyncio.create_task(collector.run())
+    try:
+        yield world
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert all(source.closes for source in world.sources)
+
+
+def first() -> Sample:
+    return sample(1, full=True, topics=[topic("orders")], partitions=[partition("orders", records=7)])
+
+
+async def test_a_sample_becomes_a_snapshot() -> None:
+    async with running(World()) as world:
+        world.sources[0].script.put_nowait(first())
+        await world.until(lambda: world.head() is not None)
+        assert world.head().topics == 1
+        assert "topics" in world.memory.values
+
+
+async def test_nothing_is_published_before_every_broker_answered_or_failed() -> None:
+    async with running(World(brokers=2)) as world:
+        world.sources[0].script.put_nowait(first())
+        await asyncio.sleep(0.05)
+        assert world.head() is None
+        world.sources[1].script.put_nowait(OSError("refused"))
+        await world.until(lambda: world.head() is not None)
+        assert world.head().brokers == 2
+        assert world.broker(2).trouble == "refused"
+
+
+async def test_frames_go_only_to_who_watches() -> None:
+    async with running(World()) as world:
+        world.sources[0].script.put_nowait(first())
+        await world.until(world.head)
+        assert world.sent == []
+        world.memory.watches = {"topics": time.time() + 60}
+        world.sources[0].script.put_nowait(sample(2, partitions=[partition("orders", records=9)]))
+        await world.until(lambda: world.sent)
+        assert {frame.scope for frame in world.sent} == {"topics"}
+
+
+async def test_a_broker_that_breaks_off_is_shown_as_silent_and_comes_back() -> None:
+    async with running(World()) as world:
+        [source] = world.sources
+        source.script.put_nowait(first())
+        await world.until(world.head)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while world.broker().online and time.monotonic() < deadline:
+            source.script.put_nowait(OSError("reset by peer"))
+            await asyncio.sleep(0.005)
+        assert world.head().level == "bad"
+        assert source.restarts > 0
+        source.script.put_nowait(sample(1, full=True, incarnation="second"))
+        await world.until(lambda: world.broker().online)
+
+
+async def test_a_delta_out_of_step_asks_for_a_full_sample() -> None:
+    async with running(World()) as world:
+        [source] = world.sources
+        source.script.put_nowait(first())
+        source.script.put_nowait(sample(9))
+        await world.until(lambda: source.restarts == 1)
+        source.script.put_nowait(sample(10, full=True))
+        await world.until(lambda: world.head() and world.head().topics == 0)
+
+
+async def test_a_store_in_trouble_only_delays() -> None:
+    world = World()
+    world.store.down = True
+    async with running(world):
+        world.sources[0].script.put_nowait(first())
+        await asyncio.sleep(0.05)
+        assert world.head() is None
+        world.store.down = False
+        await world.until(world.head)
+        assert world.head().topics == 1
+
+
+async def test_facts_become_alerts() -> None:
+    world = World()
+    world.facts = [AlertRow(name="worker-missing", title="No worker seen")]
+    async with running(world):
+        world.sources[0].script.put_nowait(first())
+        await world.until(lambda: "alert:worker-missing" in world.memory.read(["cluster"]).rows("cluster"))
+
+
+async def test_the_pulse_goes_on_while_nothing_moves() -> None:
+    async with running(World()) as world:
+        world.sources[0].script.put_nowait(first())
+        await world.until(world.head)
+        made_at = world.memory.read([]).pulse.made_at_ms
+        await world.until(lambda: world.memory.read([]).pulse.made_at_ms > made_at)
