@@ -7,15 +7,24 @@ live store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from django.conf import settings
 
+from broker.client.asynchronous import AsyncClient
 from broker.client.blocking import Client
 from broker.client.errors import ClientConnectionError, ClientTimeoutError
-from broker.client.results import ClusterDescription, ConfigEntry, ProducerDescription, TopicMetadata
+from broker.client.results import (
+    ClusterDescription,
+    ConfigEntry,
+    FetchedRecords,
+    ListedOffset,
+    ProducedRecord,
+    ProducerDescription,
+    TopicMetadata,
+)
 from broker.errors import ErrorCode, KafkaError
 
 Parameters = ParamSpec("Parameters")
@@ -107,6 +116,42 @@ class Gateway:
         self.client.delete_topic(name)
 
     @translated
+    def topic(self, name: str) -> TopicMetadata:
+        """The topic's partitions and leaders now."""
+        found = next((topic for topic in self.client.metadata([name]).topics if topic.name == name), None)
+        if found is None:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"There is no topic called {name}.")
+        if found.error is not ErrorCode.NONE:
+            raise KafkaError(found.error)
+        return found
+
+    @translated
+    def list_offsets(self, topic: str, positions: Mapping[int, int]) -> dict[int, ListedOffset]:
+        """Per partition: -2 earliest, -1 latest, else the first offset at or after a time in ms."""
+        return self.client.list_offsets(topic, positions)
+
+    @translated
+    def fetch(self, topic: str, partition: int, offset: int, max_bytes: int, records_max: int) -> FetchedRecords:
+        """Records from ``offset`` on, without waiting for any; a batch that cannot be opened is passed over."""
+        return self.client.fetch(
+            topic, partition, offset, max_bytes, max_wait_ms=0, records_max=records_max, skip_damaged=True
+        )
+
+    @translated
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        *,
+        partition: int | None,
+        compression: str,
+    ) -> ProducedRecord:
+        """One record, acknowledged by all replicas in sync."""
+        return self.client.produce(topic, key, value, headers, partition, compression=compression, acks=-1)
+
+    @translated
     def producers(self, topic: str) -> list[ProducerDescription]:
         """Idempotent and transactional producers the partitions' leaders remember, newest first."""
         return sorted(self.client.describe_producers(topic), key=lambda known: -known.last_timestamp_ms)
@@ -122,4 +167,14 @@ def gateway() -> Gateway:
             request_timeout_seconds=REQUEST_SECONDS_MAX,
             connect_timeout_seconds=CONNECT_SECONDS_MAX,
         )
+    )
+
+
+def open_async_client() -> AsyncClient:
+    """A client of its own for one live tail: its long polls hold up nobody else. Close it after use."""
+    return AsyncClient(
+        settings.OTTLA_BOOTSTRAP,
+        client_id="ottla-tail",
+        request_timeout_seconds=REQUEST_SECONDS_MAX,
+        connect_timeout_seconds=CONNECT_SECONDS_MAX,
     )

@@ -15,5 +15,6 @@ urlpatterns = [
     path("admin/login/", admin_login),
     path("admin/", admin.site.urls),
     path("", include("dashboard.services.urls")),
+    path("", include("dashboard.messages.urls")),
     path("", include("dashboard.pages.urls")),
 ]
