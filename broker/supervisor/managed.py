@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from broker.supervisor.backoff import STABLE_SECONDS, Backoff
+from broker.supervisor.backoff import Backoff
 from broker.supervisor.child import Child
 from broker.supervisor.logs import ServiceLog
 from broker.supervisor.screen import Screen
@@ -173,7 +173,7 @@ class ManagedService:
         self.state = ServiceState.BACKING_OFF
         self._next_start = time.monotonic() + delay
         self._screen.status(self.spec.name, f"{self._last_exit}; restart {self.restarts} in {delay:g} s", "bad")
-        if uptime < STABLE_SECONDS and (words := self._log.last_words()):
+        if self._last_exit.startswith("exited") and (words := self._log.last_words()):
             self._screen.child_line(self.spec.name, words)
         self._changed.clear()
         try:

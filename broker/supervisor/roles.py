@@ -28,9 +28,9 @@ STOP_ORDER: tuple[tuple[tuple[str, ...], float], ...] = (
     (("broker",), 3.0),
     (("redis",), 0.5),
 )
-"""Groups of roles and the seconds each may take after SIGTERM. Whoever asks is gone before who answers.
+"""Groups of roles and the seconds each adds to the time allowed so far. Whoever asks is gone before who answers.
 
-A Celery worker at rest needs 2.5 s. Brokers may also use what the groups before them left over.
+A Celery worker at rest needs 2.5 s. Most others need a tenth of theirs, and what they leave goes to the next.
 """
 STOP_SECONDS_MAX = 9.6
 """Of the ten an installation has; the rest is for the supervisor itself."""

@@ -19,7 +19,7 @@ from broker.supervisor.child import Child
 from broker.supervisor.control import Answer, ControlRefused, ControlServer
 from broker.supervisor.managed import ManagedService
 from broker.supervisor.options import Options
-from broker.supervisor.roles import STOP_ORDER, STOP_SECONDS_MAX
+from broker.supervisor.roles import STOP_ORDER
 from broker.supervisor.screen import Screen
 from broker.supervisor.service import ServiceSpec
 
@@ -132,11 +132,12 @@ class Supervisor:
         if self._setup_child is not None:
             self._setup_child.kill()
             await self._setup_child.wait()
-        deadline = time.monotonic() + STOP_SECONDS_MAX
-        for index, (roles, _) in enumerate(STOP_ORDER):
-            seconds = stop_budget(index, deadline - time.monotonic())
+        deadline = time.monotonic()
+        for roles, seconds in STOP_ORDER:
+            # Deadlines add up, so what one group did not need the next may use.
+            deadline += seconds
             group = [service for service in self._services.values() if service.spec.role in roles]
-            await asyncio.gather(*(service.stop(seconds) for service in group))
+            await asyncio.gather(*(service.stop(deadline - time.monotonic()) for service in group))
 
     # Control socket ------------------------------------------------------------------------------------
 
@@ -181,17 +182,6 @@ class Supervisor:
                 await service.restart()
         finally:
             self._changing.discard(name)
-
-
-def stop_budget(index: int, remaining_seconds: float) -> float:
-    """Seconds the group at ``index`` of the stop order may take.
-
-    Closing the logs cleanly spares a recovery, so brokers get all the time that nobody else needs.
-    """
-    roles, seconds = STOP_ORDER[index]
-    if "broker" not in roles:
-        return seconds
-    return max(seconds, remaining_seconds - sum(later for _, later in STOP_ORDER[index + 1 :]))
 
 
 def _one_line(text: str) -> str:

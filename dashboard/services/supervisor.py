@@ -5,6 +5,7 @@ Owns: the view of a service that pages render (``ServiceRow``) and the rules of 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,8 @@ from broker.supervisor.service import ServiceState
 
 COMMANDS = ("stop", "start", "restart")
 LOG_LINES = 200
+LINE_SHOWN_MAX = 300
+_LINE_START = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+ [A-Z]+ |^\d+:[A-Z] \d+ \w+ \d{4} [\d:.]+ [*#.-] ")
 
 LEVELS = {
     ServiceState.READY: "good",
@@ -96,6 +99,12 @@ class ServiceRow:
             return ""
         when = "now" if not self.next_start_seconds else f"in {max(1, round(self.next_start_seconds))} s"
         return f"It {self.last_exit}; next attempt {when}."
+
+    @property
+    def last_line(self) -> str:
+        """What it said last, without the time and level that most lines begin with."""
+        said = next((line for line in reversed(self.last_lines) if line.strip()), "")
+        return _LINE_START.sub("", said)[:LINE_SHOWN_MAX]
 
     def refusal(self, command: str) -> str:
         """Why the command makes no sense for it now; empty when it may be given."""

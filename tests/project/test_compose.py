@@ -171,11 +171,13 @@ def test_its_commands_become_a_healthy_installation(composed: Composed) -> None:
 
 
 def test_set_up_happened_once_although_four_roles_started_at_once(composed: Composed) -> None:
+    wait_until(lambda: composed.healthy("web"), "a healthy web", seconds=60)
     printed = [name for name in ROLES if "administrator admin, password" in composed.log(name)]
     assert len(printed) == 1
 
 
 def test_a_second_container_of_a_role_is_refused(composed: Composed) -> None:
+    wait_until(lambda: composed.healthy("worker"), "a healthy worker", seconds=60)
     second = subprocess.run(
         composed.command(SERVICES["worker"]["command"]),
         cwd=PROJECT_ROOT,

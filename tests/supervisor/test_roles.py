@@ -4,7 +4,6 @@ import pytest
 
 from broker.supervisor.options import options_from_environment
 from broker.supervisor.roles import STOP_ORDER, child_environment, listening_endpoints, service_specs
-from broker.supervisor.supervisor import stop_budget
 
 
 def names(**environ: str) -> list[str]:
@@ -42,12 +41,6 @@ def test_every_role_has_a_place_in_the_order_of_stopping() -> None:
         "redis",
     ]
     assert {spec.role for spec in specs} == {role for roles, _ in STOP_ORDER for role in roles}
-
-
-def test_brokers_may_use_the_time_nobody_else_needed_to_stop() -> None:
-    broker = [role for role, _ in STOP_ORDER].index(("broker",))
-    assert stop_budget(broker, remaining_seconds=9.0) == 8.5
-    assert stop_budget(0, remaining_seconds=9.0) == STOP_ORDER[0][1]
 
 
 def test_children_get_the_same_answers_but_not_the_password() -> None:

@@ -96,6 +96,18 @@ async def test_who_ignores_the_request_is_killed_in_time(install: Installations)
     assert installation.screen.said("web +did not stop in time; killed")
 
 
+async def test_time_one_service_does_not_need_to_stop_goes_to_the_next(install: Installations) -> None:
+    slow = (
+        "import signal, time; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); print('ready', flush=True);"
+        "signal.sigwait({signal.SIGTERM}); time.sleep(1.5); print('bye', flush=True)"
+    )
+    installation = install(spec("web"), spec("worker", slow), spec("collector", slow))
+    await installation.until_said("^Ottla is ready")
+    await installation.stop()
+    assert not installation.screen.said("killed"), "0.8 s are the collector's own, the rest was left by the others"
+    assert "bye" in (install.home / "logs" / "collector.log").read_text()
+
+
 async def test_asked_twice_it_waits_for_nobody(install: Installations) -> None:
     installation = install(spec("broker-1", IGNORES_TERM))
     await installation.until_said("^Ottla is ready")
