@@ -310,6 +310,7 @@ class ClassicGroup:
         members: dict[str, Member] = {}
         for stored in value.members:
             live = self.members.get(stored.member_id)
+            agreed = (value.protocol or "", stored.subscription)
             members[stored.member_id] = Member(
                 member_id=stored.member_id,
                 instance_id=stored.instance_id,
@@ -317,7 +318,8 @@ class ClassicGroup:
                 client_host=stored.client_host,
                 rebalance_timeout_ms=stored.rebalance_timeout_ms,
                 session_timeout_ms=stored.session_timeout_ms,
-                protocols=live.protocols if live else ((value.protocol or "", stored.subscription),),
+                # On load the member may be that of an older outcome, which knew another subscription.
+                protocols=live.protocols if live and agreed in live.protocols else (agreed,),
                 assignment=stored.assignment,
                 awaiting_join=live.awaiting_join if live else None,
                 awaiting_sync=live.awaiting_sync if live else None,

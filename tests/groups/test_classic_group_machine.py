@@ -94,6 +94,16 @@ class ClassicGroupMachine(RuleBasedStateMachine):
             self.sync(member, 1)
         return multiple(*newcomers)
 
+    @rule(topic=TOPICS)
+    def everybody_meets_again(self, topic: str) -> None:
+        """With a subscription that may differ from the one before."""
+        group = self.stage.shard.groups.get(GROUP)
+        for member in list(group.members) if group else ():
+            self.join(member, topic, 30_000, 60_000)
+        self._learn_generations()
+        for member in list(group.members) if group else ():
+            self.sync(member, 1)
+
     @rule()
     def the_broker_crashes(self) -> None:
         self.lost |= {ticket for ticket in self.asked if ticket not in self.stage.replies}
@@ -190,5 +200,5 @@ class ClassicGroupMachine(RuleBasedStateMachine):
 
 TestClassicGroupMachine = ClassicGroupMachine.TestCase
 TestClassicGroupMachine.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

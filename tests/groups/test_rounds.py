@@ -263,6 +263,18 @@ def test_after_a_reload_members_carry_on_where_the_last_outcome_left_them() -> N
     assert stage.heartbeat(second.member_id, 1) is ErrorCode.NONE
 
 
+def test_a_reload_knows_the_subscription_of_the_last_outcome_and_not_of_an_older_one() -> None:
+    stage = Stage()
+    (joined,) = stage.form()
+    again = stage.answer(stage.join(joined.member_id, protocols=(("sticky", subscription("other")),)))
+    stage.sync(again, {})
+    live = stage.group.value()
+    stage.reload()
+    assert stage.group.value() == live
+    assert stage.group.subscribed == {"other"}
+    assert stage.group.shared_protocols() == {"sticky"}
+
+
 def test_a_round_lost_in_a_crash_is_met_again() -> None:
     stage = Stage()
     (first,) = stage.form()
