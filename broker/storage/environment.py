@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from broker.errors import ErrorCode, KafkaError
 from broker.storage.deletions import Deletions
 from broker.storage.filesystem import FileSystem
+from broker.storage.flush_ticket import SharedSync
 from broker.storage.index_cache import IndexCache
 from broker.storage.open_files import OpenFiles
 from broker.types import TopicPartition
@@ -50,6 +51,7 @@ class LogEnvironment:
     indexes: IndexCache
     deletions: Deletions
     clock_wall_ms: Callable[[], int]
+    log_dir_sync: SharedSync
     health: DirectoryHealth = field(default_factory=DirectoryHealth)
     save_recovery_points: Callable[[], None] = _nothing
     """Writes the recovery points of all logs durably; called before a log is truncated below its own."""

@@ -17,14 +17,40 @@ from typing import TYPE_CHECKING
 from broker.storage.filesystem import FileSystem
 
 if TYPE_CHECKING:
-    from broker.storage.log import Log
+    from broker.storage.log_append import AppendableLog
     from broker.storage.open_files import LogFile
+
+
+class SharedSync:
+    """The sync of a directory that many logs add names to: one covers all that were added before it began."""
+
+    __slots__ = ("_changes", "_covered", "_filesystem", "_path")
+
+    def __init__(self, filesystem: FileSystem, path: str) -> None:
+        self._filesystem = filesystem
+        self._path = path
+        self._changes = 0
+        self._covered = 0
+
+    def needed(self) -> int:
+        """On the loop: a name was added; give the number to ``cover``."""
+        self._changes += 1
+        return self._changes
+
+    def cover(self, change: int) -> None:
+        """In a worker thread: sync unless that change is covered already. Raises ``OSError``."""
+        if self._covered < change:
+            before = self._changes
+            self._filesystem.sync_directory(self._path)
+            self._covered = max(self._covered, before)
 
 
 class FlushTicket:
     __slots__ = (
         "_descriptors",
         "_filesystem",
+        "_log_dir_changes",
+        "_log_dir_sync",
         "directories",
         "end_offset",
         "error",
@@ -36,13 +62,15 @@ class FlushTicket:
 
     def __init__(
         self,
-        log: Log,
+        log: AppendableLog,
         filesystem: FileSystem,
         generation: int,
         end_offset: int,
         files: list[LogFile],
         paths: list[str],
         directories: list[str],
+        log_dir_sync: SharedSync | None,
+        log_dir_changes: int,
     ) -> None:
         self.log = log
         self.generation = generation
@@ -53,6 +81,8 @@ class FlushTicket:
         self.directories = directories
         self.error: OSError | None = None
         self._filesystem = filesystem
+        self._log_dir_sync = log_dir_sync
+        self._log_dir_changes = log_dir_changes
         self._descriptors = [file.fd for file in files]
 
     def run(self) -> None:
@@ -65,6 +95,8 @@ class FlushTicket:
                 filesystem.sync_file(path)
             for directory in self.directories:
                 filesystem.sync_directory(directory)
+            if self._log_dir_sync is not None:
+                self._log_dir_sync.cover(self._log_dir_changes)
         except OSError as error:
             self.error = error
             raise

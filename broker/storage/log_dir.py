@@ -35,8 +35,10 @@ from broker.storage.checkpoints import (
 from broker.storage.deletions import Deletions, DueDeletions
 from broker.storage.environment import LogEnvironment
 from broker.storage.filesystem import DiskUsage, FileSystem
+from broker.storage.flush_ticket import SharedSync
 from broker.storage.index_cache import IndexCache
-from broker.storage.log import DISK_FULL_ERRNOS, Log
+from broker.storage.log import Log
+from broker.storage.log_append import DISK_FULL_ERRNOS
 from broker.storage.log_dir_opening import (
     LogDirUnusable,
     check_identity,
@@ -109,6 +111,7 @@ class LogDir:
             indexes=IndexCache(INDEX_MEMORY_BYTES_MAX),
             deletions=Deletions(filesystem),
             clock_wall_ms=clock_wall_ms,
+            log_dir_sync=SharedSync(filesystem, path),
         )
         lock = lock_directory(filesystem, path)
         try:
@@ -230,8 +233,7 @@ class LogDir:
             ) from error
         self._high_watermarks.pop(partition, None)
         log = self._adopt(partition, directory, config, loaded)
-        metadata = os.path.join(directory, PARTITION_METADATA_FILE)
-        log.note_created([metadata], [directory, self.path])
+        log.note_created(os.path.join(directory, PARTITION_METADATA_FILE))
         return log
 
     def delete_log(self, partition: TopicPartition) -> None:
@@ -367,4 +369,4 @@ class LogDir:
 
     def _write_partition_metadata(self, directory: str, topic_id: TopicId) -> None:
         path = os.path.join(directory, PARTITION_METADATA_FILE)
-        self._filesystem.replace_file(path, encode_partition_metadata(topic_id), durable=False)
+        self._filesystem.write_file(path, encode_partition_metadata(topic_id))

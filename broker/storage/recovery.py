@@ -58,6 +58,8 @@ class LoadedPartition:
     snapshots: ProducerSnapshots
     log_start_offset: int
     log_end_offset: int
+    epochs_saved: bool = True
+    """Whether the file says what ``epochs`` say; if not, the next roll or clean close writes it."""
     notes: list[str] = field(default_factory=list)
     """What was repaired, for the log of the process."""
 
@@ -97,6 +99,7 @@ class _Recovery:
 
     def run(self) -> LoadedPartition:
         segments, snapshot_offsets = self._survey()
+        self.first = segments[0]
         self.snapshots = ProducerSnapshots(self.filesystem, self.directory, snapshot_offsets)
         self.producers = ProducerState()
         if self.known.log_start_offset is not None and segments[0].base_offset > self.known.log_start_offset:
@@ -116,10 +119,17 @@ class _Recovery:
         log_start = max(segments[0].base_offset, self.known.log_start_offset or 0)
         if log_start > log_end:
             kept, log_end = [self._start_over(kept, log_start)], log_start
-        self._finish_epochs(kept, log_start, log_end)
+        epochs, epochs_saved = self._finish_epochs(kept, log_start, log_end)
         self._load_producers(kept, log_start, log_end)
         return LoadedPartition(
-            kept, self.epochs or LeaderEpochs(), self.producers, self.snapshots, log_start, log_end, self.notes
+            segments=kept,
+            epochs=epochs,
+            producers=self.producers,
+            snapshots=self.snapshots,
+            log_start_offset=log_start,
+            log_end_offset=log_end,
+            epochs_saved=epochs_saved,
+            notes=self.notes,
         )
 
     # Looking ---------------------------------------------------------------------------------------
@@ -192,6 +202,8 @@ class _Recovery:
         return segments
 
     def _scan(self, segment: Segment) -> None:
+        if self.epochs is None and segment is self.first:
+            self.epochs = LeaderEpochs()
         self.scanned.append(segment)
         epochs = self.epochs
         for header in segment.recover(self.config.index_interval_bytes):
@@ -214,8 +226,7 @@ class _Recovery:
                 self.filesystem.sync_directory(self.directory)
             self.filesystem.truncate(self.environment.files.use(last.file), last.size)
         for segment in self.scanned:
-            if segment.next_offset > self.known.recovery_point or segment is last:
-                segment.flush_indexes()
+            if segment.next_offset > self.known.recovery_point or self.cut is not None:
                 self.filesystem.datasync(self.environment.files.use(segment.file))
 
     def _keep_aside(self, segment: Segment, cut_bytes: int) -> None:
@@ -260,6 +271,7 @@ class _Recovery:
 
     def _load_epochs(self) -> None:
         content = self.filesystem.read_file(os.path.join(self.directory, LEADER_EPOCH_FILE))
+        self.epochs_content = content
         if content is None:
             return
         try:
@@ -267,17 +279,23 @@ class _Recovery:
         except ValueError as error:
             self.notes.append(f"rebuilt {LEADER_EPOCH_FILE}: {error}")
 
-    def _finish_epochs(self, segments: list[Segment], log_start: int, log_end: int) -> None:
-        if self.epochs is None:
-            self.epochs = LeaderEpochs()
+    def _finish_epochs(self, segments: list[Segment], log_start: int, log_end: int) -> tuple[LeaderEpochs, bool]:
+        """The epochs, and whether they are on disk. Those of the last segment need not be: a scan learns them again."""
+        epochs = self.epochs
+        if epochs is None:
+            epochs = LeaderEpochs()
             for segment in segments:
                 for _, header in segment.headers():
-                    self.epochs.learn(header.leader_epoch, header.base_offset)
-        self.epochs.truncate_from_end(log_end)
-        self.epochs.truncate_from_start(log_start)
-        path = os.path.join(self.directory, LEADER_EPOCH_FILE)
-        if self.filesystem.read_file(path) != self.epochs.encode() and self.epochs.entries():
-            self.filesystem.replace_file(path, self.epochs.encode())
+                    epochs.learn(header.leader_epoch, header.base_offset)
+        epochs.truncate_from_end(log_end)
+        epochs.truncate_from_start(log_start)
+        content = epochs.encode() if epochs.entries() else None
+        saved = content == self.epochs_content
+        if not saved and len(segments) > 1:
+            path = os.path.join(self.directory, LEADER_EPOCH_FILE)
+            self.filesystem.replace_file(path, epochs.encode())
+            saved = True
+        return epochs, saved
 
     def _load_producers(self, segments: list[Segment], log_start: int, log_end: int) -> None:
         """Newest snapshot, then the batches behind it. After a crash, when the last segment is read anyway, one from

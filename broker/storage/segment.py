@@ -124,12 +124,19 @@ class Segment:
         if position == 0:
             self._first_timestamp = max_timestamp
         if self.bytes_since_index > index_interval_bytes:
-            self.offset_index.append(last_offset, position)
-            self.time_index.append_if_newer(self.max_timestamp, self.max_timestamp_offset)
+            self._index(last_offset, position)
             self.bytes_since_index = 0
         self.bytes_since_index += size
         self.size = position + size
         self.next_offset = last_offset + 1
+
+    def _index(self, last_offset: int, position: int) -> None:
+        """The batch is written: an index that does not load may not undo that. It is found out, and rebuilt, when read."""
+        try:
+            self.offset_index.append(last_offset, position)
+            self.time_index.append_if_newer(self.max_timestamp, self.max_timestamp_offset)
+        except (IndexDamaged, OSError):
+            return
 
     def first_timestamp(self) -> int:
         """The largest timestamp of the first batch, from which ``segment.ms`` counts; -1 if empty or without one."""

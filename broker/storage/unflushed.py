@@ -13,11 +13,11 @@ from broker.storage.flush_ticket import FlushTicket
 from broker.storage.segment import Segment
 
 if TYPE_CHECKING:
-    from broker.storage.log import Log
+    from broker.storage.log_append import AppendableLog
 
 
 class Unflushed:
-    __slots__ = ("_directories", "_environment", "_generation", "_paths", "_segments", "_ticket")
+    __slots__ = ("_directories", "_environment", "_generation", "_needs_log_dir_sync", "_paths", "_segments", "_ticket")
 
     def __init__(self, environment: LogEnvironment) -> None:
         self._environment = environment
@@ -25,6 +25,7 @@ class Unflushed:
         self._paths: list[str] = []
         self._directories: list[str] = []
         self._generation = 0
+        self._needs_log_dir_sync = 0
         self._ticket: FlushTicket | None = None
 
     def __bool__(self) -> bool:
@@ -43,6 +44,10 @@ class Unflushed:
         if path not in self._directories:
             self._directories.append(path)
 
+    def note_partition_directory(self) -> None:
+        """The name of the log's own directory is new in the log dir, which many new logs share."""
+        self._needs_log_dir_sync = self._environment.log_dir_sync.needed()
+
     def discard(self, segments: list[Segment]) -> None:
         """The segments left the log: nobody waits for their bytes."""
         for segment in segments:
@@ -54,7 +59,7 @@ class Unflushed:
         """What a ticket that is out vouches for may have been cut away and written anew."""
         self._generation += 1
 
-    def take(self, log: Log) -> FlushTicket | None:
+    def take(self, log: AppendableLog) -> FlushTicket | None:
         """A ticket for everything noted; ``None`` while one is out or if there is nothing. Raises ``OSError``."""
         if self._ticket is not None or not (self._segments or self._paths or self._directories):
             return None
@@ -77,8 +82,10 @@ class Unflushed:
             files,
             self._paths,
             self._directories,
+            self._environment.log_dir_sync if self._needs_log_dir_sync else None,
+            self._needs_log_dir_sync,
         )
-        self._segments, self._paths, self._directories = [], [], []
+        self._segments, self._paths, self._directories, self._needs_log_dir_sync = [], [], [], 0
         return self._ticket
 
     def settle(self, ticket: FlushTicket) -> bool:

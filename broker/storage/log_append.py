@@ -1,0 +1,264 @@
+"""Writing to a log: append, roll, flush.
+
+Owns: ``AppendableLog``, the part of ``Log`` that makes it longer. An append validates, decides, writes once and only
+then changes anything in memory, so a refused or failed append leaves the log as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from broker.config.topic import TopicConfig
+from broker.errors import ErrorCode, KafkaError
+from broker.protocol.batch import LENGTH_PREFIX_SIZE, BatchHeader
+from broker.storage.append_validation import (
+    validate_client_batch,
+    validate_coordinator_batches,
+    validate_replicated_batches,
+)
+from broker.storage.batch_placing import stamped, with_append_time
+from broker.storage.flush_ticket import FlushTicket
+from broker.storage.leader_epochs import LEADER_EPOCH_FILE
+from broker.storage.log_state import LogAppend, LogState
+from broker.storage.producer_state import ProducerBatch
+from broker.storage.roll_policy import is_full, is_old, roll_timestamp
+from broker.storage.segment import Segment
+from broker.types import NO_TIMESTAMP, Buffer
+
+Origin = Literal["client", "coordinator"]
+DISK_FULL_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+NO_DESCRIPTORS_ERRNOS = frozenset((errno.EMFILE, errno.ENFILE))
+NEVER = 2**63
+
+
+class AppendableLog(LogState):
+    __slots__ = ()
+
+    # Append ----------------------------------------------------------------------------------------
+
+    def append_as_leader(
+        self, records: Buffer, *, leader_epoch: int, now_ms: int, origin: Origin = "client"
+    ) -> LogAppend:
+        """Validate, give offsets, write. ``records`` is stamped in place if it may be written to.
+
+        Raises ``KafkaError``; then nothing was written.
+        """
+        if self._health.failed_reason is not None or self.offline_reason is not None:
+            raise self._refusal()
+        config = self._config
+        batches: Sequence[tuple[int, BatchHeader]]
+        if origin == "client":
+            header = validate_client_batch(records, config, now_ms)
+            if header[9] >= 0:
+                duplicate = self.producer_state.check(header)
+                if duplicate is not None:
+                    return _original(duplicate, config)
+            batches = ((0, header),)
+        else:
+            batches = validate_coordinator_batches(records, config)
+            for _, header in batches:
+                if header.has_producer_id:
+                    self.producer_state.check_epoch(header)
+        append_time = NO_TIMESTAMP
+        if config.message_timestamp_type == "LogAppendTime":
+            append_time = now_ms
+            records, batches = with_append_time(records, batches, now_ms)
+        first_offset = offset = self.log_end_offset
+        newest = NO_TIMESTAMP
+        for _, header in batches:
+            offset += header[6] + 1
+            if header[8] > newest:
+                newest = header[8]
+        segment = self._segment_for(len(records), offset - 1, newest)
+        self._write(segment, stamped(records, batches, first_offset, leader_epoch), len(records))
+        if leader_epoch != self._latest_epoch:
+            self._begin_epoch(leader_epoch, first_offset)
+        return self._account(segment, batches, first_offset, now_ms, append_time)
+
+    def append_as_follower(self, records: Buffer) -> LogAppend:
+        """Write what the leader sent: offsets and epochs stay. Raises ``KafkaError``; then nothing was written."""
+        if self._health.failed_reason is not None or self.offline_reason is not None:
+            raise self._refusal()
+        batches = validate_replicated_batches(records, self.log_end_offset, self._config)
+        if not batches:
+            return LogAppend(self.log_end_offset, self.log_end_offset - 1, -1, False, 0, 0, NO_TIMESTAMP)
+        last = batches[-1][1]
+        newest = max(header.max_timestamp for _, header in batches)
+        segment = self._segment_for(len(records), last.last_offset, newest)
+        self._write(segment, (records,), len(records))
+        for _, header in batches:
+            if header.leader_epoch > self._latest_epoch:
+                self._begin_epoch(header.leader_epoch, header.base_offset)
+        return self._account(segment, batches, None, self._environment.clock_wall_ms(), NO_TIMESTAMP)
+
+    def _segment_for(self, size: int, last_offset: int, newest_timestamp: int) -> Segment:
+        """The active segment, after a roll if the append would not fit it."""
+        segment = self._segments.active
+        if not segment.size:
+            return segment
+        if self._roll_timestamp is None:
+            with self._storage_errors():
+                due = roll_timestamp(segment, self._config)
+            self._roll_timestamp = NEVER if due is None else due
+        if newest_timestamp > self._roll_timestamp or is_full(segment, size, last_offset, self._config):
+            return self._roll()
+        return segment
+
+    def _write(self, segment: Segment, pieces: Sequence[Buffer], size: int) -> None:
+        """All of it or nothing: after a failure the file is cut back to what was there before."""
+        environment = self._environment
+        try:
+            fd = environment.files.use(segment.file)
+            written = environment.filesystem.writev(fd, pieces)
+            if written != size:
+                self._write_rest(fd, pieces, written, size)
+        except OSError as error:
+            raise self._write_failed(segment, error) from error
+
+    def _write_rest(self, fd: int, pieces: Sequence[Buffer], written: int, size: int) -> None:
+        """A short write is how a full disk announces itself; going on makes it say so."""
+        rest = memoryview(b"".join(pieces))[written:]
+        while rest:
+            rest = rest[self._environment.filesystem.writev(fd, (rest,)) :]
+
+    def _write_failed(self, segment: Segment, error: OSError) -> KafkaError:
+        filesystem, files = self._environment.filesystem, self._environment.files
+        try:
+            if filesystem.size(files.use(segment.file)) != segment.size:
+                filesystem.truncate(files.use(segment.file), segment.size)
+        except OSError as second:
+            self._health.fail(f"{segment.file.path}: {error}, and cutting the torn write failed: {second}")
+        if error.errno not in DISK_FULL_ERRNOS | NO_DESCRIPTORS_ERRNOS:
+            self._health.fail(f"writing {segment.file.path} failed: {error}")
+        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"Writing to the log failed: {error.strerror or error}")
+
+    def _account(
+        self,
+        segment: Segment,
+        batches: Sequence[tuple[int, BatchHeader]],
+        first_offset: int | None,
+        now_ms: int,
+        append_time: int,
+    ) -> LogAppend:
+        """The batches are in the file. ``first_offset``: given here and contiguous; ``None``: the batches' own."""
+        interval = self._config.index_interval_bytes
+        record_count, size_before, newest = 0, segment.size, NO_TIMESTAMP
+        if not size_before:
+            segment.created_ms = now_ms
+            self._roll_timestamp = None
+        base_offset = first_offset if first_offset is not None else batches[0][1][0]
+        next_offset = base_offset
+        for _, header in batches:
+            start = next_offset if first_offset is not None else header[0]
+            next_offset = start + header[6] + 1
+            segment.appended(header[1] + LENGTH_PREFIX_SIZE, next_offset - 1, header[8], interval)
+            record_count += header[12]
+            if header[8] > newest:
+                newest = header[8]
+            if header[9] >= 0:
+                self.producer_state.update(header, start, now_ms)
+        if not segment.dirty:
+            self._unflushed.note_segment(segment)
+        byte_count = segment.size - size_before
+        self.size_bytes += byte_count
+        self.log_end_offset = next_offset
+        if newest > self.last_record_ms:
+            self.last_record_ms = newest
+        return LogAppend(base_offset, next_offset - 1, append_time, False, record_count, byte_count, newest)
+
+    # Rolling ---------------------------------------------------------------------------------------
+
+    def roll_if_due(self, now_ms: int) -> bool:
+        """Close an active segment older than ``segment.ms``, so that retention can reach it."""
+        segment = self._segments.active
+        if not segment.size or self._health.failed_reason is not None or self.offline_reason is not None:
+            return False
+        if segment.created_ms < 0:
+            status = self._environment.filesystem.status(segment.file.path)
+            segment.created_ms = status.modified_ms if status else now_ms
+        if not is_old(segment, segment.created_ms, now_ms, self._config):
+            return False
+        self._roll()
+        return True
+
+    def _roll(self) -> Segment:
+        """Begin a new segment at the log's end. The new file's name becomes durable with the next flush ticket."""
+        old = self._segments.active
+        with self._storage_errors():
+            self._save_epochs()
+        segment = self._new_segment(self.log_end_offset)
+        self._unflushed.note_directory(self.directory)
+        with contextlib.suppress(OSError):  # indexes and snapshots are shortcuts, rebuilt from the log if missing
+            old.seal()
+            self._unflushed.note_path(old.offset_index.path)
+            self._unflushed.note_path(old.time_index.path)
+            if self._snapshots.take(self.producer_state, self.log_end_offset, durable=False):
+                self._unflushed.note_path(self._snapshots.path(self.log_end_offset))
+        self._segments.add(segment)
+        self._roll_timestamp = None
+        return segment
+
+    def _new_segment(self, base_offset: int) -> Segment:
+        gaps_allowed = "compact" in self._config.cleanup_policy
+        segment = Segment(self._environment, self.directory, base_offset, gaps_allowed=gaps_allowed)
+        with self._storage_errors():
+            segment.create()
+        return segment
+
+    def _begin_epoch(self, epoch: int, start_offset: int) -> None:
+        if self._epochs.assign(epoch, start_offset):
+            self._latest_epoch = self._epochs.latest
+            self._epochs_saved = False
+
+    def _save_epochs(self) -> None:
+        """Write the epochs, durable with the next ticket. Raises ``OSError``.
+
+        Recovery learns the epochs of every segment it scans, so they must be on disk only when a segment is closed:
+        from then on it may lie below the recovery point.
+        """
+        if not self._epochs_saved:
+            path = os.path.join(self.directory, LEADER_EPOCH_FILE)
+            self._environment.filesystem.replace_file(path, self._epochs.encode(), durable=False)
+            self._unflushed.note_path(path)
+            self._unflushed.note_directory(self.directory)
+            self._epochs_saved = True
+
+    # Durability ------------------------------------------------------------------------------------
+
+    def note_created(self, metadata_path: str) -> None:
+        """The log dir just made this log's directory; the first flush ticket makes it durable."""
+        self._unflushed.note_path(metadata_path)
+        self._unflushed.note_directory(self.directory)
+        self._unflushed.note_partition_directory()
+
+    def flush_ticket(self) -> FlushTicket | None:
+        """What must be synced for everything appended so far; ``None`` if nothing, or while a ticket is out."""
+        if self._health.failed_reason is not None:
+            return None
+        with self._storage_errors():
+            ticket = self._unflushed.take(self)
+        if ticket is not None:
+            active = self._segments.active
+            self._reader.remember(self.log_end_offset, active, active.size)
+        return ticket
+
+    def flushed(self, ticket: FlushTicket) -> None:
+        """Back on the loop, after ``ticket.run()``: everything below its end offset is durable.
+
+        Raises ``KafkaError`` KAFKA_STORAGE_ERROR if a sync failed; the whole log dir has then failed for good.
+        """
+        is_current = self._unflushed.settle(ticket)
+        if ticket.error is not None:
+            self._health.fail(f"fsync in {self.directory} failed: {ticket.error}")
+            raise self._health.error()
+        if is_current and ticket.end_offset > self.flushed_offset:
+            self.flushed_offset = ticket.end_offset
+
+
+def _original(duplicate: ProducerBatch, config: TopicConfig) -> LogAppend:
+    append_time = duplicate.timestamp_ms if config.message_timestamp_type == "LogAppendTime" else NO_TIMESTAMP
+    return LogAppend(duplicate.base_offset, duplicate.last_offset, append_time, True, 0, 0, duplicate.timestamp_ms)
