@@ -121,7 +121,10 @@ class MetadataStore(Protocol):
         """The revision of the commit; if nothing changed (no puts, no key deleted) the current one."""
 
     async def open_session(self, name: str, timeout_ms: int) -> str:
-        """A session id. A former session of this name whose holder is dead ends now; if it lives: ``SessionNameTaken``."""
+        """A session id. A former session of this name whose holder is dead ends now.
+
+        ``SessionNameTaken`` if the holder lives, even when its session ran out: it holds the name until it closes it.
+        """
 
     async def renew_session(self, session: str) -> None:
         """Raises ``SessionExpired``."""

@@ -43,6 +43,8 @@ class MemoryCluster:
     commits: list[Commit] = field(default_factory=list)
     compacted: int = 0
     sessions: dict[str, _Session] = field(default_factory=dict)
+    names: dict[str, tuple[str, MemoryStore]] = field(default_factory=dict)
+    """Session name → (session, holder), from opening to closing, whether or not the session ran out in between."""
     waiters: set[asyncio.Event] = field(default_factory=set)
 
     def write(self, puts: dict[str, bytes], deletes: list[str], owner: dict[str, str]) -> int:
@@ -89,6 +91,7 @@ class MemoryStore:
             self._closed = True
             for session in [s for s, held in self._cluster.sessions.items() if held.holder is self]:
                 self._cluster.end(session)
+            self._release_names()
             for waiter in self._cluster.waiters:
                 waiter.set()
 
@@ -96,6 +99,7 @@ class MemoryStore:
         for held in self._cluster.sessions.values():
             if held.holder is self:
                 held.holder = None
+        self._release_names()
         self._closed = True
         for waiter in self._cluster.waiters:
             waiter.set()
@@ -131,13 +135,14 @@ class MemoryStore:
     async def open_session(self, name: str, timeout_ms: int) -> str:
         await self._turn()
         cluster = self._cluster
+        if name in cluster.names:
+            raise SessionNameTaken(name)
         for session, held in list(cluster.sessions.items()):
             if held.name == name:
-                if held.holder is not None:
-                    raise SessionNameTaken(name)
                 cluster.end(session)
         self._opened += 1
         session = f"{name}-{id(self)}-{self._opened}"
+        cluster.names[name] = (session, self)
         cluster.sessions[session] = _Session(name, timeout_ms, cluster.clock.monotonic() + timeout_ms / 1000, self)
         return session
 
@@ -151,6 +156,9 @@ class MemoryStore:
     async def close_session(self, session: str) -> None:
         await self._turn()
         self._cluster.end(session)
+        for name, (held, holder) in list(self._cluster.names.items()):
+            if held == session and holder is self:
+                del self._cluster.names[name]
 
     async def expire_sessions(self) -> int:
         await self._turn()
@@ -182,6 +190,11 @@ class MemoryStore:
                     await waiter.wait()
         finally:
             self._cluster.waiters.discard(waiter)
+
+    def _release_names(self) -> None:
+        for name, (_, holder) in list(self._cluster.names.items()):
+            if holder is self:
+                del self._cluster.names[name]
 
     async def _turn(self) -> None:
         """A real store answers later; what must not depend on that is shown by giving way here."""

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -232,3 +234,39 @@ async def test_the_session_of_a_killed_process_ends_long_before_its_timeout(path
         process.kill()
         process.join()
         process.close()
+
+
+def _commit_for_ever(path: Path, acknowledged: Connection) -> None:
+    async def commit() -> None:
+        store = await started(path)
+        number = 0
+        while True:
+            await store.commit(Transaction(puts={f"k{number}": b"x" * 500, "last": str(number).encode()}))
+            acknowledged.send(number)
+            number += 1
+
+    asyncio.run(commit())
+
+
+async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_commit_for_ever, args=(path, there), daemon=True)
+    process.start()
+    last = -1
+    while last < 40:
+        last = await asyncio.to_thread(here.recv)
+    process.kill()
+    await asyncio.to_thread(process.join)
+    there.close()
+    with contextlib.suppress(EOFError):
+        while True:
+            last = here.recv()
+    process.close()
+    store = await started(path)
+    keys = {entry.key for entry in (await store.range("k")).entries}
+    assert keys >= {f"k{number}" for number in range(last + 1)}
+    entry = await store.get("last")
+    assert entry is not None
+    assert len(keys) == int(entry.value) + 1, "a commit is there as a whole"
+    await store.close()
