@@ -24,7 +24,8 @@ from broker.types import NO_EPOCH, NO_TIMESTAMP, Buffer, Offset, TimestampMs, To
 if TYPE_CHECKING:
     from broker.partition.flush import FlushScheduler
     from broker.storage.flush_ticket import FlushTicket
-    from broker.storage.log import Log, LogAppend, Origin
+    from broker.storage.log import Log, LogAppend
+    from broker.storage.log_append import Origin
 
 READ_COMMITTED = 1
 
