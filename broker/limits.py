@@ -34,6 +34,10 @@ REQUEST_ELEMENTS_MAX = 4 * REQUEST_PARTITIONS_MAX
 RESPONSE_ELEMENTS_MAX = 4_000_000
 """The same for responses, which come from brokers we chose to talk to."""
 TOPIC_NAME_LENGTH_MAX = 249
+CONFIG_VALUE_LENGTH_MAX = 65_536
+"""Characters of one config value: it is kept in the metadata store and in the memory of every broker."""
+QUOTED_LENGTH_MAX = 256
+"""Characters of a client's text repeated in an error message."""
 PARTITIONS_PER_TOPIC_MAX = 10_000
 PARTITIONS_PER_REQUEST_MAX = 10_000
 """Partitions one CreateTopics or CreatePartitions request may add."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from broker.config.definition import ConfigDef, ConfigType
+from broker.config.definition import ConfigDef, ConfigType, quoted
 from broker.errors import ErrorCode, KafkaError
 
 
@@ -60,7 +60,7 @@ def check_request(change: ResourceChange) -> None:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown operations type {item.operation}")
     nulls = [i.name for i in change.changes if i.value is None and i.operation != ConfigOperation.DELETE]
     if nulls:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {', '.join(nulls)}")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {quoted(', '.join(nulls))}")
 
 
 def changed_configs(
@@ -87,7 +87,7 @@ def _changed_list(
     definition = schema.get(item.name)
     if definition is None or definition.type is not ConfigType.LIST:
         raise KafkaError(
-            ErrorCode.INVALID_CONFIG, f"Can't {operation.name} to key {item.name} because its type is not LIST."
+            ErrorCode.INVALID_CONFIG, f"Can't {operation.name} to key {quoted(item.name)} because its type is not LIST."
         )
     old = _items(configs[item.name]) if item.name in configs else list(defaults(item.name))
     named = _items(item.value or "")

@@ -26,6 +26,7 @@ from broker.cluster.image import BrokerImage, ClusterImage, PartitionImage, Topi
 from broker.cluster.placement import place_replicas
 from broker.cluster.topic_names import collision_key, refuse_topic_name
 from broker.config.broker import BROKER_CONFIGS, BrokerConfig, validate_dynamic_broker_configs
+from broker.config.definition import quoted
 from broker.config.topic import TOPIC_CONFIGS, TopicConfig, validate_topic_configs
 from broker.errors import ErrorCode, KafkaError
 from broker.limits import PARTITIONS_PER_REQUEST_MAX, PARTITIONS_PER_TOPIC_MAX
@@ -260,11 +261,11 @@ def _alter_topic(image: ClusterImage, change: ResourceChange, config: BrokerConf
 def _alter_broker(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: _Batch) -> None:
     if change.name:
         if not change.name.lstrip("-").isdecimal():
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {change.name}")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {quoted(change.name)}")
         if int(change.name) != config.node_id:
             raise KafkaError(
                 ErrorCode.INVALID_REQUEST,
-                f"Unexpected broker id, expected {config.node_id}, but received {change.name}",
+                f"Unexpected broker id, expected {config.node_id}, but received {quoted(change.name)}",
             )
     current = image.broker_configs.get(change.name, {})
     configs = changed_configs(current, change, BROKER_CONFIGS, config.value_of)

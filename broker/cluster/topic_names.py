@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from broker.config.definition import quoted
 from broker.limits import TOPIC_NAME_LENGTH_MAX
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]+")
@@ -21,7 +22,7 @@ def _reason(name: str) -> str | None:
     if name in (".", ".."):
         return f"'{name}' is not allowed"
     if len(name) > TOPIC_NAME_LENGTH_MAX:
-        return f"the length of '{name}' is longer than the max allowed length {TOPIC_NAME_LENGTH_MAX}"
+        return f"the length of '{quoted(name)}' is longer than the max allowed length {TOPIC_NAME_LENGTH_MAX}"
     if not _LEGAL.fullmatch(name):
         return f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
     return None

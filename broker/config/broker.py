@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.config.broker_schema import BROKER_CONFIGS
-from broker.config.definition import ConfigDef, ConfigSource, ConfigValue, InvalidConfigValue, UpdateMode
+from broker.config.definition import ConfigDef, ConfigSource, ConfigValue, InvalidConfigValue, UpdateMode, quoted
 from broker.config.topic import HOUR_MS, TOPIC_CONFIGS
 from broker.errors import ErrorCode, KafkaError
 
@@ -337,7 +337,7 @@ def validate_dynamic_broker_configs(configs: Mapping[str, str | None], *, cluste
     """Raise ``KafkaError`` unless every config may be changed while brokers run and accepts its value."""
     unknown = [name for name in configs if name not in BROKER_CONFIGS]
     if unknown:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown broker config name: {', '.join(unknown)}")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown broker config name: {quoted(', '.join(unknown))}")
     fixed = [name for name in configs if BROKER_CONFIGS[name].update_mode is UpdateMode.READ_ONLY]
     if fixed:
         raise KafkaError(

@@ -14,6 +14,7 @@ from enum import Enum, IntEnum
 from typing import Any, TypeAlias
 
 from broker.errors import ErrorCode, KafkaError
+from broker.limits import CONFIG_VALUE_LENGTH_MAX, QUOTED_LENGTH_MAX
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
@@ -72,11 +73,17 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LIST_SEPARATOR = re.compile(r"\s*,\s*")
 
 
+def quoted(value: object) -> str:
+    """A client's text as it may be repeated in a message."""
+    text = str(value)
+    return text if len(text) <= QUOTED_LENGTH_MAX else f"{text[:QUOTED_LENGTH_MAX]}..."
+
+
 class InvalidConfigValue(KafkaError):
     """A value that its definition refuses; the text is Kafka's, so tools that match on it keep working."""
 
     def __init__(self, name: str, value: object, reason: str) -> None:
-        super().__init__(ErrorCode.INVALID_CONFIG, f"Invalid value {value} for configuration {name}: {reason}")
+        super().__init__(ErrorCode.INVALID_CONFIG, f"Invalid value {quoted(value)} for configuration {name}: {reason}")
         self.name = name
 
 
@@ -119,6 +126,8 @@ class ConfigDef:
             if self.default is None:
                 return None
             raise InvalidConfigValue(self.name, None, "Value must be non-null")
+        if len(text) > CONFIG_VALUE_LENGTH_MAX:
+            raise InvalidConfigValue(self.name, text, f"Value is longer than {CONFIG_VALUE_LENGTH_MAX} characters")
         value = self._typed(text)
         if self.validator is not None and (refusal := self.validator(value)) is not None:
             shown, reason = refusal if isinstance(refusal, tuple) else (_shown(value), refusal)
@@ -156,14 +165,14 @@ class ConfigDef:
         lower, upper = _INTEGER_BOUNDS[self.type]
         # The length check keeps int() from ever seeing megabytes of digits.
         if len(text) > 20 or not _INTEGER.fullmatch(text) or not lower <= int(text) <= upper:
-            raise InvalidConfigValue(self.name, text[:64], f"Not a number of type {self.type.name}")
+            raise InvalidConfigValue(self.name, text, f"Not a number of type {self.type.name}")
         return int(text)
 
     def _double(self, text: str) -> float:
         try:
             return float(text)
         except ValueError:
-            raise InvalidConfigValue(self.name, text[:64], "Not a number of type DOUBLE") from None
+            raise InvalidConfigValue(self.name, text, "Not a number of type DOUBLE") from None
 
 
 def _shown(value: ConfigValue) -> str:

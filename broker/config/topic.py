@@ -23,6 +23,7 @@ from broker.config.definition import (
     between,
     list_of,
     one_of,
+    quoted,
     throttled_replicas,
 )
 from broker.errors import ErrorCode, KafkaError
@@ -153,6 +154,8 @@ _DEFINITIONS = (
         name="internal.segment.bytes",
         type=ConfigType.INT,
         default=None,
+        validator=at_least(1),
+        valid_values="[1..]",
         internal=True,
         acts=True,
         documentation="Overrides `segment.bytes` without its lower bound. For tests that need many segments.",
@@ -439,7 +442,7 @@ def validate_topic_config(name: str, value: str | None) -> None:
     """Raise ``KafkaError`` INVALID_CONFIG, in Kafka's words, when ``name`` is unknown or refuses ``value``."""
     definition = TOPIC_CONFIGS.get(name)
     if definition is None:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {name}")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {quoted(name)}")
     if value is None:
         raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
     definition.parse(value)

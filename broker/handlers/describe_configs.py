@@ -10,6 +10,7 @@ from typing import Any
 
 from broker.cluster.config_changes import ResourceType
 from broker.cluster.topic_names import refuse_topic_name
+from broker.config.definition import quoted
 from broker.config.describe import (
     DescribedConfig,
     describe_broker_configs,
@@ -63,7 +64,7 @@ def _describe(resource: Any, services: Services) -> list[DescribedConfig]:
                 raise KafkaError(
                     ErrorCode.INVALID_REQUEST,
                     f"Unexpected broker id, expected {services.node_id} or empty string, but received "
-                    f"{resource.resource_name}",
+                    f"{quoted(resource.resource_name)}",
                 )
             return describe_broker_configs(config, names)
         case other:

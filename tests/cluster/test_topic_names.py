@@ -34,3 +34,9 @@ def test_what_could_leave_the_data_directory_or_break_a_tool_is_refused(name: st
 def test_dots_and_underscores_collide() -> None:
     assert collision_key("a.b_c") == collision_key("a_b.c")
     assert collision_key("a.b") != collision_key("a-b")
+
+
+def test_a_name_without_measure_is_not_repeated_in_full() -> None:
+    reason = refuse_topic_name("x" * 100_000)
+    assert reason is not None
+    assert len(reason) < 400
