@@ -21,9 +21,11 @@ from pytest_django import DjangoDbBlocker
 from broker.client.blocking import Client
 from broker.jobs import heartbeat, runs
 from broker.models import JobRun
+from broker.protocol.api import ApiKey
 from dashboard.project.celery import app
 from dashboard.project.settings import celery_url
 from tests.support.broker_process import BrokerProcess
+from tests.support.holding_proxy import HoldingProxy
 from tests.support.redis_process import RedisProcess
 from tests.support.wait import wait_until
 from tests.support.worker_process import WorkerProcess
@@ -152,6 +154,27 @@ def test_a_late_run_goes_by_the_configuration_of_now(installation: Installation)
     job = installation.run(job)
     assert (job.state, job.segments_deleted, job.progress_total) == ("succeeded", 0, 0)
     assert installation.log_starts(topic) == [0, 0, 0]
+
+
+def test_a_plan_that_goes_stale_on_its_way_deletes_only_what_is_still_due(installation: Installation) -> None:
+    raised, gone, due = (installation.topic_with_old_records() for _ in range(3))
+    job = installation.queue()
+    installation.worker.stop()
+    with HoldingProxy(installation.broker.internal_port, ApiKey.APPLY_RETENTION) as proxy:
+        slow = {**installation.environment, "OTTLA_BOOTSTRAP_INTERNAL": proxy.address}
+        with WorkerProcess(slow, concurrency=1):
+            installation.send("broker.retention_run", job.pk)
+            assert proxy.is_holding.wait(20)
+            installation.client.alter_topic_configs(raised, {"retention.ms": "-1"})
+            installation.client.delete_topic(gone)
+            proxy.let_go()
+            job = installation.finished(job)
+    installation.worker.start()
+    assert job.state == "succeeded"
+    assert installation.log_starts(raised) == [0, 0, 0]
+    assert installation.log_starts(due) == [1, 1, 1]
+    assert {row["topic"] for row in job.detail["refused"]["rows"]} == {raised, gone}
+    assert all("out of date" in row["why"] for row in job.detail["refused"]["rows"] if row["topic"] == raised)
 
 
 def test_a_scheduled_message_that_comes_too_late_is_dropped(installation: Installation) -> None:
