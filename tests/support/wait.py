@@ -25,5 +25,5 @@ def wait_until(condition: Callable[[], Value], what: str, *, seconds: float = 20
 async def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
     """The same on an event loop, which must keep running for the condition to become true."""
     async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.001)  # noqa: ASYNC110 - the condition is whatever a test says, not an event
+        while not condition():  # noqa: ASYNC110 - a test's condition is not an event
+            await asyncio.sleep(0.001)
