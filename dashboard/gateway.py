@@ -82,6 +82,10 @@ class Gateway:
         return any(topic.error is ErrorCode.NONE for topic in self.client.metadata([name]).topics)
 
     @translated
+    def group_exists(self, group_id: str) -> bool:
+        return any(group.group_id == group_id for group in self.client.list_groups())
+
+    @translated
     def topic_configs(self, name: str) -> list[ConfigEntry]:
         """Every config of the topic with its origin, by name."""
         return sorted(self.client.describe_topic_configs(name), key=lambda entry: entry.name)

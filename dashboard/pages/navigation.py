@@ -68,7 +68,7 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "8px",
     "STYLES": [
         lambda request: static("ottla/css/ottla.css"),
-        lambda request: static("ottla/css/messages.css"),
+        lambda request: static("ottla/css/work.css"),
     ],
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {

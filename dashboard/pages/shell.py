@@ -55,6 +55,14 @@ def render(
     return render_live(request, ShellPage(), template, context, title=title, crumbs=crumbs, status=status)
 
 
+def missing(request: HttpRequest, sentence: str, parent: Crumb) -> HttpResponse:
+    """Not found, inside the shell, with a way back."""
+    context = {"sentence": sentence, "parent": parent}
+    return render(
+        request, "ottla/missing.html", context, title="Not found", crumbs=[parent, Crumb(title="Not found")], status=404
+    )
+
+
 def render_live(
     request: HttpRequest,
     page: LivePage,

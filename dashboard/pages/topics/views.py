@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from dashboard.gateway import GatewayError, gateway
 from dashboard.live.state import TOPICS
 from dashboard.live.store import StoreError, readable_store
-from dashboard.pages.shell import Crumb, read_view, render_live
+from dashboard.pages.shell import Crumb, missing, read_view, render_live
 from dashboard.pages.topics.links import configure_topic_url, create_topic_url
 from dashboard.pages.topics.live import TOPIC_COLUMNS, TopicPage, TopicsPage
 from dashboard.pages.topics.tabs import TABS, fetch_tab, find_tab
@@ -51,7 +51,7 @@ def render_topic(
     view, _ = read_view(page)
     found = page.topic(view)
     if found is None and _certainly_missing(name):
-        raise Http404(f"There is no topic called {name}.")
+        return missing(request, f"There is no topic called {name}.", Crumb(title="Topics", url=reverse("topics")))
     context = {
         "name": name,
         "topic": found,

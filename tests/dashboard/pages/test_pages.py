@@ -9,6 +9,7 @@ from django.test import Client
 
 from broker.client.results import ConfigEntry, ConfigSynonym, ProducerDescription
 from dashboard import gateway as gateway_module
+from dashboard.pages.groups import views as group_views
 from dashboard.pages.topics import tabs, views
 from tests.dashboard.samples import START_MS, Bench, group, member, offset, partition, sample, topic
 
@@ -22,6 +23,9 @@ class FakeGateway:
 
     def topic_exists(self, name: str) -> bool:
         return name == "orders"
+
+    def group_exists(self, name: str) -> bool:
+        return name == "just-joined"
 
     def topic_configs(self, name: str) -> list[ConfigEntry]:
         if self.trouble is not None:
@@ -70,6 +74,7 @@ def fake_gateway(monkeypatch: pytest.MonkeyPatch) -> FakeGateway:
     fake = FakeGateway()
     monkeypatch.setattr(tabs, "gateway", lambda: fake)
     monkeypatch.setattr(views, "gateway", lambda: fake)
+    monkeypatch.setattr(group_views, "gateway", lambda: fake)
     return fake
 
 
@@ -175,11 +180,19 @@ def test_a_group_without_members_says_that_records_wait(viewer: Client, cluster:
 
 
 def test_an_unknown_group_is_not_found(viewer: Client, cluster: Bench) -> None:
-    assert viewer.get("/groups/nobody/").status_code == 404
+    answer = viewer.get("/groups/nobody/")
+    assert answer.status_code == 404
+    assert "There is no group called nobody." in answer.content.decode()
+
+
+def test_a_group_that_has_just_appeared_is_awaited(viewer: Client, cluster: Bench) -> None:
+    assert viewer.get("/groups/just-joined/").status_code == 200
 
 
 def test_an_unknown_topic_is_not_found(viewer: Client, cluster: Bench) -> None:
-    assert viewer.get("/topics/nothing/").status_code == 404
+    answer = viewer.get("/topics/nothing/")
+    assert answer.status_code == 404
+    assert "There is no topic called nothing." in answer.content.decode()
 
 
 def test_a_topic_the_collector_has_not_seen_yet_is_awaited(viewer: Client, live_memory: Any) -> None:

@@ -1,0 +1,72 @@
+"""A little traffic from real clients: two groups of which one reads too slowly, for browser tests and pictures."""
+
+from __future__ import annotations
+
+import json
+import threading
+from types import TracebackType
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+TOPICS = {"orders": 6, "payments": 3, "shipments": 1}
+BURST = 12
+PAUSE_SECONDS = 0.05
+
+
+class Workload:
+    """``with Workload(bootstrap): …`` writes orders and payments and reads them with ``billing`` and ``search-indexer``."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._produce),
+            threading.Thread(target=self._consume, args=("billing", "billing-worker-1", 0.0)),
+            threading.Thread(target=self._consume, args=("search-indexer", "indexer-1", 0.02)),
+        ]
+
+    def __enter__(self) -> Workload:
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        created = admin.create_topics([NewTopic(name, count, 1) for name, count in TOPICS.items()])
+        for future in created.values():
+            future.result(10)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _produce(self) -> None:
+        producer = Producer({"bootstrap.servers": self._bootstrap, "client.id": "shop", "enable.idempotence": True})
+        number = 0
+        while not self._stop.wait(PAUSE_SECONDS):
+            for _ in range(BURST):
+                number += 1
+                order = {"order": number, "customer": f"c-{number % 97}", "total_cents": number * 37 % 20_000}
+                producer.produce("orders", json.dumps(order).encode(), key=str(number % 997).encode())
+            producer.produce("payments", json.dumps({"order": number, "paid": True}).encode())
+            producer.poll(0)
+        producer.flush(5)
+
+    def _consume(self, group: str, client_id: str, pause_seconds: float) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": group,
+                "client.id": client_id,
+                "auto.offset.reset": "earliest",
+                "auto.commit.interval.ms": 1000,
+            }
+        )
+        consumer.subscribe(["orders", "payments"])
+        while not self._stop.is_set():
+            message = consumer.poll(0.2)
+            if message is not None and pause_seconds:
+                self._stop.wait(pause_seconds)
+        consumer.close()
