@@ -16,5 +16,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("dashboard.services.urls")),
     path("", include("dashboard.messages.urls")),
+    path("", include("dashboard.jobs.urls")),
     path("", include("dashboard.pages.urls")),
 ]
