@@ -1,12 +1,13 @@
 """Group commit: one flush round at a time per log directory, off the event loop.
 
-Owns the flush thread of one log directory. A partition that needs durability asks with ``request``; the round
+Owns the flush threads of one log directory. A partition that needs durability asks with ``request``; the round
 starts at the end of the loop iteration, so that everything appended in it shares the round, and what is appended
 while a round runs shares the next one. One failed fsync is final: the kernel may have dropped the pages, so
 nothing that is not yet flushed can be promised any more (see docs/decisions).
 
-The thread holds no broker state. It runs tickets (file handles captured on the loop) and reports back through
-``call_soon_threadsafe``.
+The tickets of one round are shared out to a few threads: file systems commit their journal once for fsyncs that
+arrive together, so twenty files take little longer than one. Threads hold no broker state. They run tickets (file
+handles captured on the loop); the last to finish reports the round back through ``call_soon_threadsafe``.
 """
 
 from __future__ import annotations
@@ -42,6 +43,28 @@ class FlushStatistics:
     failed_reason: str
 
 
+FLUSH_THREADS_MAX = 8
+
+
+class _Round:
+    """Tickets under way. ``failure`` and ``shares_left`` belong to the threads, under ``lock``."""
+
+    __slots__ = ("failure", "lock", "shares_left", "tickets")
+
+    def __init__(self, tickets: list[tuple[Flushable, FlushTicket]], shares: int) -> None:
+        self.tickets = tickets
+        self.shares_left = shares
+        self.failure = ""
+        self.lock = threading.Lock()
+
+    def finish_share(self, failure: str) -> bool:
+        """True for the last share of the round."""
+        with self.lock:
+            self.failure = self.failure or failure
+            self.shares_left -= 1
+            return not self.shares_left
+
+
 class FlushScheduler:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, on_failed: Callable[[str], None]) -> None:
         self._loop = loop
@@ -53,9 +76,9 @@ class FlushScheduler:
         self._rounds_total = 0
         self._tickets_total = 0
         self.failed_reason = ""
-        self._work: queue.SimpleQueue[list[tuple[Flushable, FlushTicket]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
-        self._thread.start()
+        self._work: queue.SimpleQueue[tuple[_Round, list[FlushTicket]] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._grow_to(1)
 
     def request(self, partition: Flushable) -> None:
         """Make everything appended to ``partition`` so far durable, soon; ``on_flushed`` tells when it is."""
@@ -76,8 +99,10 @@ class FlushScheduler:
             await self._idle
 
     def close(self) -> None:
-        self._work.put(None)
-        self._thread.join(timeout=30)
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join(timeout=30)
 
     def statistics(self) -> FlushStatistics:
         return FlushStatistics(
@@ -89,25 +114,38 @@ class FlushScheduler:
         if self._running or self.failed_reason:
             return
         dirty, self._dirty = self._dirty, {}
-        round_ = []
+        tickets = []
         for partition in dirty:
             ticket = partition.flush_ticket()
             if ticket is not None:
-                round_.append((partition, ticket))
-        if round_:
+                tickets.append((partition, ticket))
+        if tickets:
             self._running = True
-            self._work.put(round_)
+            self._share_out(tickets)
         else:
             self._report_idle()
 
-    def _finish(self, round_: list[tuple[Flushable, FlushTicket]], failure: str) -> None:
+    def _share_out(self, tickets: list[tuple[Flushable, FlushTicket]]) -> None:
+        shares = min(len(tickets), FLUSH_THREADS_MAX)
+        self._grow_to(shares)
+        round_ = _Round(tickets, shares)
+        for first in range(shares):
+            self._work.put((round_, [ticket for _, ticket in tickets[first::shares]]))
+
+    def _grow_to(self, count: int) -> None:
+        while len(self._threads) < count:
+            thread = threading.Thread(target=self._run, name=f"flush-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _finish(self, round_: _Round) -> None:
         self._running = False
-        if failure:
-            self._fail(failure)
+        if round_.failure:
+            self._fail(round_.failure)
             return
         self._rounds_total += 1
-        self._tickets_total += len(round_)
-        for partition, ticket in round_:
+        self._tickets_total += len(round_.tickets)
+        for partition, ticket in round_.tickets:
             partition.on_flushed(ticket)
         if self._dirty:
             self._begin()
@@ -126,15 +164,18 @@ class FlushScheduler:
             self._idle = None
 
     def _run(self) -> None:
-        """The thread: nothing but fdatasync."""
-        while (round_ := self._work.get()) is not None:
+        """A thread: nothing but fdatasync."""
+        while (work := self._work.get()) is not None:
+            round_, tickets = work
             failure = ""
             try:
-                for _, ticket in round_:
+                for ticket in tickets:
                     ticket.run()
             except OSError as error:
                 failure = str(error) or type(error).__name__
+            if not round_.finish_share(failure):
+                continue
             try:
-                self._loop.call_soon_threadsafe(self._finish, round_, failure)
+                self._loop.call_soon_threadsafe(self._finish, round_)
             except RuntimeError:  # the loop is closed: the process ends and nobody waits for this round
                 return

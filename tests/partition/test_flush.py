@@ -107,3 +107,24 @@ async def test_a_forgotten_partition_is_not_flushed(scheduler) -> None:
     scheduler.forget(disk)
     await scheduler.wait_idle()
     assert disk.rounds == []
+
+
+async def test_many_partitions_share_a_round_whichever_thread_syncs_them(scheduler) -> None:
+    disks = [Disk() for _ in range(50)]
+    for end, disk in enumerate(disks, start=1):
+        disk.end = end
+        scheduler.request(disk)
+    await scheduler.wait_idle()
+    assert [disk.rounds for disk in disks] == [[end] for end in range(1, 51)]
+    assert (scheduler.statistics().rounds_total, scheduler.statistics().tickets_total) == (1, 50)
+
+
+async def test_one_failure_among_many_fails_the_round(scheduler, failures) -> None:
+    disks = [Disk() for _ in range(20)]
+    for disk in disks:
+        disk.end = 1
+        scheduler.request(disk)
+    disks[13].error = OSError(28, "No space left on device")
+    await scheduler.wait_idle()
+    assert len(failures) == 1
+    assert all(disk.flushed == 0 for disk in disks)
