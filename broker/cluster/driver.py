@@ -1,7 +1,7 @@
 """Performs the control plane's decisions and keeps this broker's ``ClusterImage`` current.
 
 Owns: the image, the broker's registration and session, the controller's duty when this broker is controller, and the
-way of an admin request: decide on the image (``controller.py``), commit, wait until the commit came back through the watch
+way of an admin request: decide on the image (``topic_admin.py``, ``config_admin.py``), commit, wait until the commit came back through the watch
 and every subscriber has acted on it, answer. A commit that loses a race is decided again on the newer image.
 
 Life: ``start`` (the image is there, nobody is told of us yet) → ``register`` (live, fresh leader epochs) → ``stop``.
@@ -23,16 +23,12 @@ from random import Random
 from typing import TypeVar
 
 from broker.clock import Clock, SystemClock
-from broker.cluster import controller, records
+from broker.cluster import config_admin, controller, records, topic_admin
+from broker.cluster.automatic_topics import automatic_topic
 from broker.cluster.config_changes import ResourceChange
-from broker.cluster.controller import (
-    Decision,
-    NewPartitions,
-    NewTopic,
-    ResourceResult,
-    TopicResult,
-)
+from broker.cluster.decision import Decision, NewPartitions, NewTopic, ResourceResult, TopicResult
 from broker.cluster.image import EMPTY_IMAGE, ClusterImage, ImageDelta, TopicImage, fold
+from broker.cluster.producer_ids import ProducerIds
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.metadata.store import (
@@ -47,9 +43,8 @@ from broker.metadata.store import (
     StoreError,
     StoreUnavailable,
     Transaction,
-    VersionIs,
 )
-from broker.types import INTERNAL_TOPICS, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, BrokerId, TopicId, new_topic_id
+from broker.types import BrokerId, TopicId, new_topic_id
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +53,6 @@ DECISIONS_MAX = 20
 APPLY_TIMEOUT_SECONDS = 30.0
 """How long a committed change may take to come back through the watch."""
 STORE_RETRY_SECONDS = 0.5
-PRODUCER_ID_BLOCK = 1_000
-PRODUCER_ID_MAX = 2**63 - 1
 
 Subscriber = Callable[[ImageDelta], None]
 Result = TypeVar("Result")
@@ -105,8 +98,7 @@ class ClusterDriver:
         """Brokers came or went (or we were elected) since the controller last looked at all partitions."""
         self._topics_unchecked: set[TopicId] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._producer_ids = range(0)
-        self._producer_ids_refill: asyncio.Task[None] | None = None
+        self._producer_ids = ProducerIds(store)
 
     # Life ----------------------------------------------------------------------------------------------
 
@@ -187,7 +179,7 @@ class ClusterDriver:
         self, topics: Sequence[NewTopic], *, validate_only: bool = False
     ) -> tuple[TopicResult, ...]:
         return await self._perform(
-            lambda image: controller.decide_create_topics(
+            lambda image: topic_admin.decide_create_topics(
                 image,
                 topics,
                 config=self.config,
@@ -201,14 +193,14 @@ class ClusterDriver:
     async def delete_topics(self, topics: Sequence[tuple[str | None, TopicId]]) -> tuple[TopicResult, ...]:
         """``topics`` are (name, zero id) or (None, id)."""
         return await self._perform(
-            lambda image: controller.decide_delete_topics(image, topics, config=self.config), False
+            lambda image: topic_admin.decide_delete_topics(image, topics, config=self.config), False
         )
 
     async def create_partitions(
         self, requests: Sequence[NewPartitions], *, validate_only: bool = False
     ) -> tuple[TopicResult, ...]:
         return await self._perform(
-            lambda image: controller.decide_create_partitions(image, requests, random=self._random), validate_only
+            lambda image: topic_admin.decide_create_partitions(image, requests, random=self._random), validate_only
         )
 
     async def alter_configs(
@@ -216,12 +208,13 @@ class ClusterDriver:
     ) -> tuple[ResourceResult, ...]:
         """Serves AlterConfigs and IncrementalAlterConfigs: ``ResourceChange.replace`` tells which."""
         return await self._perform(
-            lambda image: controller.decide_alter_configs(image, changes, config=self.config), validate_only
+            lambda image: config_admin.decide_alter_configs(image, changes, config=self.config), validate_only
         )
 
     async def create_topics_automatically(self, names: Iterable[str]) -> dict[str, KafkaError | None]:
         """Create with the broker's defaults; internal topics with their own. One that exists already is a success."""
-        topics = [self._automatic_topic(name) for name in dict.fromkeys(names)]
+        live = len(self.image.brokers)
+        topics = [automatic_topic(name, self.config, live_brokers=live) for name in dict.fromkeys(names)]
         outcomes: dict[str, KafkaError | None] = {}
         for result in await self.create_topics(topics):
             assert result.name is not None
@@ -240,14 +233,8 @@ class ClusterDriver:
         return topic
 
     async def allocate_producer_id(self) -> int:
-        """An id no other producer of this cluster ever had. Blocks are lost on restart, never reused."""
-        while not self._producer_ids:
-            if self._producer_ids_refill is None:
-                self._producer_ids_refill = asyncio.create_task(self._refill_producer_ids())
-                self._producer_ids_refill.add_done_callback(self._refilled)
-            await asyncio.shield(self._producer_ids_refill)
-        producer_id, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
-        return producer_id
+        """An id no other producer of this cluster ever had."""
+        return await self._producer_ids.allocate()
 
     async def _perform(
         self, decide: Callable[[ClusterImage], Decision[Result]], validate_only: bool
@@ -268,53 +255,6 @@ class ClusterDriver:
             await self._wait_revision(revision)
             return decision.results
         raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, "Too many concurrent changes of the cluster's metadata.")
-
-    def _automatic_topic(self, name: str) -> NewTopic:
-        if name not in INTERNAL_TOPICS:
-            return NewTopic(name=name)
-        config = self.config
-        # Fewer live brokers than the factor asks for must not keep a small cluster from having groups at all.
-        live = max(len(self.image.brokers), 1)
-        configs: dict[str, str | None] = {"cleanup.policy": "compact", "compression.type": "producer"}
-        if name == OFFSETS_TOPIC:
-            configs["segment.bytes"] = str(config.offsets_topic_segment_bytes)
-            partitions, factor = config.offsets_topic_num_partitions, config.offsets_topic_replication_factor
-        else:
-            assert name == TRANSACTIONS_TOPIC
-            factor = min(config.transaction_state_log_replication_factor, live)
-            partitions = config.transaction_state_log_num_partitions
-            configs["segment.bytes"] = str(config.transaction_state_log_segment_bytes)
-            configs["min.insync.replicas"] = str(min(config.transaction_state_log_min_isr, factor))
-        return NewTopic(name=name, partition_count=partitions, replication_factor=min(factor, live), configs=configs)
-
-    # Producer ids ----------------------------------------------------------------------------------------
-
-    async def _refill_producer_ids(self) -> None:
-        for _ in range(DECISIONS_MAX):
-            try:
-                entry = await self._store.get(records.PRODUCER_IDS)
-                first = 0
-                if entry is not None:
-                    first = records.decode(entry.key, entry.value, records.ProducerIdsRecord).next_producer_id
-                if first > PRODUCER_ID_MAX - PRODUCER_ID_BLOCK:
-                    raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "There are no producer ids left.")
-                unchanged = Absent(records.PRODUCER_IDS) if entry is None else VersionIs(entry.key, entry.version)
-                record = records.ProducerIdsRecord(next_producer_id=first + PRODUCER_ID_BLOCK)
-                await self._store.commit(
-                    Transaction(preconditions=(unchanged,), puts={records.PRODUCER_IDS: records.encode(record)})
-                )
-            except PreconditionFailed:
-                continue
-            except StoreUnavailable as error:
-                raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, str(error)) from error
-            self._producer_ids = range(first, first + PRODUCER_ID_BLOCK)
-            return
-        raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, "Too many concurrent requests for producer ids.")
-
-    def _refilled(self, task: asyncio.Task[None]) -> None:
-        self._producer_ids_refill = None
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; nobody waiting is no reason to complain
 
     # The image -------------------------------------------------------------------------------------------
 

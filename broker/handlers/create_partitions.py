@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.cluster.controller import NewPartitions
+from broker.cluster.decision import NewPartitions
 from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m

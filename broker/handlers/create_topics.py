@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.cluster.controller import NewTopic, TopicResult
+from broker.cluster.decision import NewTopic, TopicResult
 from broker.config.describe import describe_topic_configs
 from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services

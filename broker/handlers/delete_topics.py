@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.cluster.controller import TopicResult
+from broker.cluster.decision import TopicResult
 from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from broker.cluster import records
-from broker.cluster.controller import NewTopic, decide_create_topics
+from broker.cluster.decision import NewTopic
 from broker.cluster.image import BrokerImage, ClusterImage, fold
+from broker.cluster.topic_admin import decide_create_topics
 from broker.config.broker import BrokerConfig
+from broker.errors import ErrorCode, KafkaError
 from broker.metadata.store import Commit, Entry, Transaction
 from broker.types import TopicId
 
@@ -104,3 +106,7 @@ def _ids_after(image: ClusterImage) -> Callable[[], TopicId]:
         return next(counter).to_bytes(16, "big")
 
     return next_id
+
+
+def outcome(error: KafkaError | None) -> tuple[ErrorCode, str] | None:
+    return None if error is None else (error.code, error.message)

@@ -10,9 +10,9 @@ import pytest
 
 from broker.clock import ManualClock
 from broker.cluster import driver as driver_module
-from broker.cluster import records
+from broker.cluster import producer_ids, records
 from broker.cluster.config_changes import ConfigChange, ResourceChange
-from broker.cluster.controller import NewPartitions, NewTopic
+from broker.cluster.decision import NewPartitions, NewTopic
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import ClusterImage, ImageDelta
 from broker.config.broker import BrokerConfig
@@ -343,18 +343,18 @@ async def test_without_the_store_ids_last_until_the_block_is_used_up(open_driver
     driver = await open_driver()
     await driver.allocate_producer_id()
     store_of(driver).unavailable = True
-    for _ in range(driver_module.PRODUCER_ID_BLOCK - 1):
+    for _ in range(producer_ids.BLOCK_SIZE - 1):
         await driver.allocate_producer_id()
     with pytest.raises(KafkaError) as caught:
         await driver.allocate_producer_id()
     assert caught.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
     store_of(driver).unavailable = False
-    assert await driver.allocate_producer_id() == driver_module.PRODUCER_ID_BLOCK
+    assert await driver.allocate_producer_id() == producer_ids.BLOCK_SIZE
 
 
 async def test_the_last_producer_id_is_the_last(open_driver: Open) -> None:
     driver = await open_driver()
-    record = records.ProducerIdsRecord(next_producer_id=driver_module.PRODUCER_ID_MAX)
+    record = records.ProducerIdsRecord(next_producer_id=producer_ids.PRODUCER_ID_MAX)
     await driver._store.commit(Transaction(puts={records.PRODUCER_IDS: records.encode(record)}))
     with pytest.raises(KafkaError, match="no producer ids left"):
         await driver.allocate_producer_id()

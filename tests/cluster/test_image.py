@@ -5,13 +5,10 @@ from random import Random
 import pytest
 
 from broker.cluster import records
-from broker.cluster.controller import (
-    NewPartitions,
-    decide_create_partitions,
-    decide_delete_topics,
-    decide_leadership,
-)
+from broker.cluster.controller import decide_leadership
+from broker.cluster.decision import NewPartitions
 from broker.cluster.image import EMPTY_IMAGE, ClusterImage, ImageDelta, fold
+from broker.cluster.topic_admin import decide_create_partitions, decide_delete_topics
 from broker.config.broker import BrokerConfig
 from broker.metadata.store import Commit, Entry
 from broker.types import ZERO_TOPIC_ID, format_topic_id

@@ -10,7 +10,7 @@ import pytest
 from broker.clock import ManualClock
 from broker.cluster import driver as driver_module
 from broker.cluster.config_changes import ConfigChange, ResourceChange
-from broker.cluster.controller import NewPartitions, NewTopic
+from broker.cluster.decision import NewPartitions, NewTopic
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import ClusterImage, ImageDelta
 from broker.config.broker import BrokerConfig

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from broker.clock import ManualClock
-from broker.cluster.controller import NewTopic
+from broker.cluster.decision import NewTopic
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import TopicImage
 from broker.config.broker import BrokerConfig

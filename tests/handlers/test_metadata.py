@@ -153,7 +153,7 @@ async def test_internal_topics_are_marked(stage: Stage) -> None:
 
 async def test_a_partition_whose_leader_is_gone_says_so(stage: Stage) -> None:
     other = await stage.another_broker(2)
-    from broker.cluster.controller import NewTopic
+    from broker.cluster.decision import NewTopic
 
     await stage.cluster.create_topics([NewTopic(name="a", assignments=((0, (2, 1)),))])
     assert [b.node_id for b in (await stage.ask(metadata, request())).brokers] == [1, 2]

@@ -1,0 +1,82 @@
+"""Changing the configs of topics and brokers.
+
+Pure decisions, see ``decision.py``. The changes of one resource happen together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.cluster import records
+from broker.cluster.config_changes import ResourceChange, ResourceType, changed_configs, check_request
+from broker.cluster.decision import Batch, Decision, ResourceResult, named_twice, topic_record
+from broker.cluster.image import ClusterImage
+from broker.cluster.topic_names import refuse_topic_name
+from broker.config.broker import BROKER_CONFIGS, BrokerConfig, validate_dynamic_broker_configs
+from broker.config.definition import quoted
+from broker.config.topic import TOPIC_CONFIGS, TopicConfig, validate_topic_configs
+from broker.errors import ErrorCode, KafkaError
+from broker.metadata.store import Absent, VersionIs
+
+
+def decide_alter_configs(
+    image: ClusterImage, changes: Sequence[ResourceChange], *, config: BrokerConfig
+) -> Decision[ResourceResult]:
+    """``config`` is the asked broker's, to which a change of a single broker's configs must be addressed."""
+    batch = Batch()
+    twice = named_twice((change.type, change.name) for change in changes)
+    results = []
+    for change in changes:
+        error: KafkaError | None = None
+        try:
+            if (change.type, change.name) in twice:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "Each resource must appear at most once.")
+            check_request(change)
+            match change.type:
+                case ResourceType.TOPIC:
+                    _alter_topic(image, change, config, batch)
+                case ResourceType.BROKER:
+                    _alter_broker(image, change, config, batch)
+                case _:
+                    raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {change.type}")
+        except KafkaError as refused:
+            error = refused
+        results.append(ResourceResult(type=change.type, name=change.name, error=error))
+    return Decision(results=tuple(results), transaction=batch.transaction())
+
+
+def _alter_topic(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: Batch) -> None:
+    if (reason := refuse_topic_name(change.name)) is not None:
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, reason)
+    topic = image.topics_by_name.get(change.name)
+    if topic is None:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{change.name}' does not exist.")
+    inherited = TopicConfig.resolve({}, config)
+    configs = changed_configs(topic.configs, change, TOPIC_CONFIGS, inherited.value_of)
+    validate_topic_configs(configs)
+    if configs != topic.configs:
+        batch.preconditions.append(VersionIs(records.topic_key(topic.name), topic.version))
+        batch.puts[records.topic_key(topic.name)] = records.encode(topic_record(topic, configs=configs))
+
+
+def _alter_broker(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: Batch) -> None:
+    if change.name:
+        if not change.name.lstrip("-").isdecimal():
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {quoted(change.name)}")
+        if int(change.name) != config.node_id:
+            raise KafkaError(
+                ErrorCode.INVALID_REQUEST,
+                f"Unexpected broker id, expected {config.node_id}, but received {quoted(change.name)}",
+            )
+    current = image.broker_configs.get(change.name, {})
+    configs = changed_configs(current, change, BROKER_CONFIGS, config.value_of)
+    validate_dynamic_broker_configs(configs, cluster_wide=not change.name)
+    if configs == current:
+        return
+    key = records.broker_configs_key(change.name)
+    version = image.broker_configs_versions.get(change.name)
+    batch.preconditions.append(Absent(key) if version is None else VersionIs(key, version))
+    if configs:
+        batch.puts[key] = records.encode(records.BrokerConfigsRecord(configs=configs))
+    else:
+        batch.deletes.append(key)

@@ -1,0 +1,107 @@
+"""What every decision of the control plane is made of: a request, results, one store transaction.
+
+Pure: no store, no clock, no hidden randomness. The driver commits the transaction; nothing changes but by folding what was
+committed (``image.py``), so a decision that loses a race leaves no trace and is simply made again on the newer image.
+
+Two kinds of decision:
+
+- *Admin requests* (``topic_admin.py``, ``config_admin.py``) may be decided by any broker. Their preconditions name
+  everything they rely on: a topic that must be absent, the version of the record that is replaced.
+- *Leadership* (``controller.py``) is decided by the controller only, whose epoch is a precondition of the write. A deposed
+  controller therefore cannot write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from broker.cluster import records
+from broker.cluster.image import TopicImage
+from broker.errors import KafkaError
+from broker.metadata.store import Precondition, Transaction
+from broker.types import ZERO_TOPIC_ID, BrokerId, TopicId, format_topic_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTopic:
+    name: str
+    partition_count: int = -1
+    """-1: the broker's ``num.partitions``."""
+    replication_factor: int = -1
+    assignments: Sequence[tuple[int, Sequence[BrokerId]]] = ()
+    """Manual placement as (partition, replicas); the two counts must then be -1."""
+    configs: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPartitions:
+    name: str
+    total_count: int
+    assignments: Sequence[Sequence[BrokerId]] | None = None
+    """The replicas of each partition to be added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicResult:
+    name: str | None
+    topic_id: TopicId = ZERO_TOPIC_ID
+    error: KafkaError | None = None
+    partition_count: int = -1
+    replication_factor: int = -1
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceResult:
+    type: int
+    name: str
+    error: KafkaError | None = None
+
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Generic[Result]):
+    """``results`` in the order of the request. Nothing to commit when every item failed."""
+
+    results: tuple[Result, ...]
+    transaction: Transaction | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Collects what the items of one request write."""
+
+    preconditions: list[Precondition] = field(default_factory=list)
+    puts: dict[str, bytes] = field(default_factory=dict)
+    deletes: list[str] = field(default_factory=list)
+
+    def transaction(self) -> Transaction | None:
+        if not self.puts and not self.deletes:
+            return None
+        return Transaction(preconditions=self.preconditions, puts=self.puts, deletes=self.deletes)
+
+
+Key = TypeVar("Key")
+
+
+def named_twice(keys: Iterable[Key]) -> set[Key]:
+    seen: set[Key] = set()
+    twice: set[Key] = set()
+    for key in keys:
+        (twice if key in seen else seen).add(key)
+    return twice
+
+
+def topic_record(
+    topic: TopicImage, *, partition_count: int | None = None, configs: Mapping[str, str] | None = None
+) -> records.TopicRecord:
+    return records.TopicRecord(
+        topic_id=format_topic_id(topic.topic_id),
+        partition_count=len(topic.partitions) if partition_count is None else partition_count,
+        configs=dict(topic.configs if configs is None else configs),
+        created_at_ms=topic.created_at_ms,
+    )
