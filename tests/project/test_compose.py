@@ -23,7 +23,7 @@ import yaml
 
 from broker.supervisor.redis_server import find_server_program
 from broker.supervisor.roles import PROJECT_ROOT
-from tests.supervisor.test_up import free_ports
+from tests.support.ports import free_kafka_port, free_port
 from tests.support.wait import wait_until
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -36,9 +36,8 @@ class Composed:
     """The services of the file as processes of this machine."""
 
     def __init__(self, directory: Path) -> None:
-        kafka, web = free_ports()
-        redis_port, _ = free_ports()
-        self.ports = {"9092": kafka, "19092": kafka + 10_000, "8000": web, "6379": redis_port}
+        kafka = free_kafka_port()
+        self.ports = {"9092": kafka, "19092": kafka + 10_000, "8000": free_port(), "6379": free_port()}
         self.home = directory / "volume"
         self.logs = directory
         self.running: dict[str, subprocess.Popen[bytes]] = {}

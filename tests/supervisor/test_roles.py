@@ -11,14 +11,29 @@ def names(**environ: str) -> list[str]:
 
 
 def test_everything_is_one_of_each_and_as_many_brokers_as_asked_for() -> None:
-    assert names(OTTLA_BROKERS="2") == ["redis", "broker-1", "broker-2", "collector", "worker", "beat", "web"]
+    assert names(OTTLA_BROKERS="2") == [
+        *("redis", "broker-1", "broker-2", "collector", "worker", "beat", "web"),
+        "demo",
+    ]
 
 
 def test_a_given_redis_is_used_instead_of_one_of_our_own() -> None:
-    assert names(REDIS_URL="redis://cache:6379/0") == ["broker-1", "collector", "worker", "beat", "web"]
+    assert names(REDIS_URL="redis://cache:6379/0") == ["broker-1", "collector", "worker", "beat", "web", "demo"]
 
 
-@pytest.mark.parametrize("role", ["redis", "collector", "worker", "beat", "web"])
+def test_the_demo_is_started_only_when_it_is_asked_for() -> None:
+    def starts(**environ: str) -> bool:
+        specs = service_specs(options_from_environment(environ))
+        return next(spec.autostart for spec in specs if spec.name == "demo")
+
+    assert not starts()
+    assert starts(OTTLA_DEMO="true")
+    assert starts(OTTLA_ONLY="demo")
+    with pytest.raises(ValueError, match="OTTLA_DEMO"):
+        starts(OTTLA_DEMO="maybe")
+
+
+@pytest.mark.parametrize("role", ["redis", "collector", "worker", "beat", "web", "demo"])
 def test_a_role_runs_alone_and_needs_nothing_it_does_not_start(role: str) -> None:
     (spec,) = service_specs(options_from_environment({"OTTLA_ONLY": role}))
     assert spec.role == role
@@ -35,6 +50,7 @@ def test_every_role_has_a_place_in_the_order_of_stopping() -> None:
     assert [role for roles, _ in STOP_ORDER for role in roles] == [
         "web",
         "beat",
+        "demo",
         "worker",
         "collector",
         "broker",

@@ -19,6 +19,7 @@ import pytest
 from broker.client.ping import ping
 from broker.supervisor.control_client import SupervisorClient, SupervisorRefused, SupervisorUnreachable
 from broker.supervisor.roles import PROJECT_ROOT
+from tests.support.ports import free_kafka_port, free_port
 from tests.support.wait import wait_until
 
 READY_SECONDS = 60
@@ -27,17 +28,7 @@ STOP_SECONDS = 10
 
 def free_ports() -> tuple[int, int]:
     """A Kafka port whose internal twin is free as well, and an HTTP port."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-            kafka, web = one.getsockname()[1], two.getsockname()[1]
-        if kafka > 55_000:
-            kafka -= 15_000
-        try:
-            for port in (kafka, kafka + 10_000):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return kafka, web
+    return free_kafka_port(), free_port()
 
 
 class Up:
