@@ -13,18 +13,14 @@ How the promises of the port are kept:
 - *The loop never blocks:* one thread owns the connection (``worker.py``).
 - *Watching is nearly free:* own commits wake the watchers at once; commits of other processes are noticed by ``PRAGMA
   data_version``, which reads a few bytes of shared memory every ``poll_interval`` in that thread.
-- *Dead or late:* a session's holder keeps an flock on ``<name>-session-<session name>`` for as long as its process
-  lives, so a killed broker is recognised at once; a hung one by its deadline on the monotonic clock. Deadlines of another
-  boot are void.
+- *Dead or late:* a session's holder keeps a lock (``session_locks.py``) for as long as its process lives, so a killed
+  broker is recognised at once; a hung one by its deadline on the monotonic clock. Deadlines of another boot are void.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import re
 import secrets
 import sqlite3
 import time
@@ -33,6 +29,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from broker.clock import Clock, SystemClock
+from broker.metadata.session_locks import SessionLocks
 from broker.metadata.store import (
     Absent,
     Commit,
@@ -60,8 +57,6 @@ WATCH_BATCH = 512
 """Revisions read at once for a watcher."""
 POLL_INTERVAL_SECONDS = 0.25
 BUSY_TIMEOUT_MS = 5_000
-LOCK_RETRY_SECONDS = 0.5
-"""How long to try for a session's lock: another broker's probe holds it for microseconds."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -99,8 +94,8 @@ class SqliteStore:
         """One per watcher, set when there may be something new. Touched on the loop only."""
         self._closing = False
         self._data_version = -1
-        self._locks: dict[str, int] = {}
-        """Session id → descriptor whose flock says that its holder lives. Touched in the thread only."""
+        self._locks = SessionLocks(self._path)
+        """Touched in the thread only."""
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -216,12 +211,10 @@ class SqliteStore:
         if self._database is None:
             return
         try:
-            for session in list(self._locks):
+            for session in self._locks.held():
                 self._close_session(session)
         finally:
-            for descriptor in self._locks.values():
-                os.close(descriptor)
-            self._locks.clear()
+            self._locks.release_all()
             self._database.close()
             self._database = None
 
@@ -315,10 +308,9 @@ class SqliteStore:
             return _write(database, puts, deletes) if puts or deletes else revision
 
     def _open_session(self, name: str, timeout_ms: int) -> str:
-        descriptor = self._lock(name)
-        if descriptor is None:
-            raise SessionNameTaken(f"a living process holds the session {name!r}")
         session = f"{name}-{secrets.token_hex(8)}"
+        if not self._locks.acquire(session, name):
+            raise SessionNameTaken(f"a living process holds the session {name!r}")
         try:
             with self._writing() as database:
                 # We hold the lock of this name, so whoever had these sessions is dead.
@@ -327,9 +319,8 @@ class SqliteStore:
                 database.execute("INSERT INTO session VALUES (?, ?, ?, ?)", (session, name, timeout_ms, self._boot))
                 self._set_deadline(database, session, timeout_ms)
         except BaseException:
-            os.close(descriptor)
+            self._locks.release(session)
             raise
-        self._locks[session] = descriptor
         return session
 
     def _renew_session(self, session: str) -> None:
@@ -346,9 +337,7 @@ class SqliteStore:
     def _close_session(self, session: str) -> None:
         with self._writing() as database:
             _end_sessions(database, [session])
-        descriptor = self._locks.pop(session, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        self._locks.release(session)
 
     def _expire_sessions(self) -> int:
         if not self._overdue(self._db):
@@ -367,7 +356,7 @@ class SqliteStore:
         overdue = []
         for session, name, timeout_ms, boot, deadline_ms in rows:
             void = deadline_ms is None or boot != self._boot or deadline_ms > now_ms + timeout_ms
-            if void or deadline_ms < now_ms or (session not in self._locks and self._holder_is_dead(name)):
+            if void or deadline_ms < now_ms or (session not in self._locks.held() and self._locks.is_free(name)):
                 overdue.append(session)
         return overdue
 
@@ -382,38 +371,6 @@ class SqliteStore:
 
     def _now_ms(self) -> int:
         return int(self._clock.monotonic() * 1000)
-
-    # The locks that say who is alive ------------------------------------------------------------------
-
-    def _lock_path(self, name: str) -> Path:
-        return self._path.with_name(f"{self._path.name}-session-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}")
-
-    def _lock(self, name: str) -> int | None:
-        descriptor = os.open(self._lock_path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + LOCK_RETRY_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(descriptor)
-                    return None
-                time.sleep(0.005)
-            else:
-                return descriptor
-
-    def _holder_is_dead(self, name: str) -> bool:
-        try:
-            descriptor = os.open(self._lock_path(name), os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
 
 
 def _boot_id() -> str:

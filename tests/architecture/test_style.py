@@ -13,9 +13,7 @@ LINES_MAX = 500
 """Where a file starts to need a table of contents."""
 LONGER_FILES = {
     "broker/config/broker_schema.py": "a table: every broker config with type, default and documentation",
-    "broker/cluster/controller.py": "the controller's decisions, which share one view of the image and one transaction shape",
     "broker/storage/log.py": "one log's append, read, flush and truncate all keep the same offsets true",
-    "broker/metadata/sqlite.py": "one adapter of the store port; its parts share a connection and a worker thread",
 }
 """Path → why it is one idea all the same."""
 
