@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
+from broker.handlers.record_checks import RecordsRefused, check_keys, name_timestamps
 from broker.handlers.reply import CloseConnection, Deferred, Reply
 from broker.partition.driver import Partition
 from broker.partition.manager import PartitionManager
@@ -147,7 +148,15 @@ def _append(partition: Partition, records: memoryview | None, acks: int, now_ms:
         raise KafkaError(ErrorCode.INVALID_RECORD, "A partition of a produce request has no records.")
     if client and partition.topic_partition[0] in INTERNAL_TOPICS:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, "The broker alone writes its internal topics.")
-    return partition.append(records, acks=acks, now_ms=now_ms)
+    config = partition.log.config
+    if "compact" in config.cleanup_policy:
+        check_keys(records, partition.topic_partition)
+    try:
+        return partition.append(records, acks=acks, now_ms=now_ms)
+    except KafkaError as error:
+        if error.code is ErrorCode.INVALID_TIMESTAMP:
+            raise name_timestamps(records, config, now_ms, error) from None
+        raise
 
 
 def _refusal(produce: Any, services: Services) -> KafkaError | None:
@@ -166,5 +175,5 @@ def _refusal(produce: Any, services: Services) -> KafkaError | None:
 
 
 def _failure(partition: int, code: int, error: KafkaError | None) -> Result:
-    message = None if error is None else error.message
-    return partition, code, -1, -1, -1, getattr(error, "record_errors", ()), message
+    record_errors = error.record_errors if isinstance(error, RecordsRefused) else ()
+    return partition, code, -1, -1, -1, record_errors, None if error is None else error.message

@@ -111,10 +111,23 @@ def test_log_append_time_is_set_and_answered(wire) -> None:
     assert record.timestamp == result.log_append_time
 
 
-def test_a_timestamp_from_the_far_future_is_refused_with_the_record(wire) -> None:
+def test_timestamps_out_of_range_are_refused_by_record(wire) -> None:
     topic = create_topic(wire)
-    result = produce(wire, topic, batch(b"x", timestamp=4_000_000_000_000))
+    far = 4_000_000_000_000
+    result = produce(wire, topic, batch(b"x", b"y", timestamp=far))
     assert result.error_code == ErrorCode.INVALID_TIMESTAMP
+    assert [error.batch_index for error in result.record_errors] == [0, 1]
+    assert str(far + 1) in result.record_errors[1].batch_index_error_message
+    assert values(wire, topic) == []
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+def test_a_compacted_topic_needs_keys(wire, compression) -> None:
+    topic = create_topic(wire, cleanup_policy="compact")
+    result = produce(wire, topic, batch(b"a" * 100, b"b" * 100, compression=compression))
+    assert result.error_code == ErrorCode.INVALID_RECORD
+    assert [error.batch_index for error in result.record_errors] == [0, 1]
+    assert produce(wire, topic, batch(b"a", key=b"k", compression=compression)).error_code == 0
 
 
 def test_a_transactional_produce_is_refused_clearly(wire) -> None:
