@@ -310,5 +310,5 @@ def _group_config(config: BrokerConfig) -> GroupConfig:
         size_max=config.group_max_size,
         offset_metadata_length_max=config.offset_metadata_max_bytes,
         offsets_retention_ms=config.offsets_retention_minutes * 60_000,
-        record_bytes_max=config.message_max_bytes - _BATCH_OVERHEAD_BYTES,
+        record_bytes_max=max(config.message_max_bytes - _BATCH_OVERHEAD_BYTES, config.message_max_bytes // 2),
     )
