@@ -203,8 +203,7 @@ class Log(AppendableLog):
             self._segments.discard(doomed, self._unlink_due_ms())
             self._environment.filesystem.sync_directory(self.directory)
         segment.truncate(position, end_offset)
-        if not segment.dirty:
-            self._unflushed.note_segment(segment)
+        self._environment.filesystem.datasync(self._environment.files.use(segment.file))
 
     def _forget_from(self, end_offset: int) -> None:
         """Bring everything that is derived from the log back to its new end."""

@@ -230,7 +230,7 @@ class AppendableLog(LogState):
     # Durability ------------------------------------------------------------------------------------
 
     def note_created(self, metadata_path: str) -> None:
-        """The log dir just made this log's directory; the first flush ticket makes it durable."""
+        """This log's directory is new, or nobody knows whether its names were synced: the first ticket sees to it."""
         self._unflushed.note_path(metadata_path)
         self._unflushed.note_directory(self.directory)
         self._unflushed.note_partition_directory()

@@ -174,6 +174,8 @@ class LogDir:
                     f"Its directory is missing from {self.path}, but everything below offset "
                     f"{self._recovery_points[partition]} was durable."
                 )
+        if not clean:
+            self._filesystem.sync_directory(self.path)
         self._save_recovery_points()
 
     def _load_log(self, partition: TopicPartition, directory: str, config: TopicConfig, clean: bool) -> None:
@@ -192,7 +194,9 @@ class LogDir:
             self.notes.append(f"{partition} is offline: {error}")
         else:
             self.notes += [f"{partition}: {note}" for note in loaded.notes]
-            self._adopt(partition, directory, config, loaded)
+            log = self._adopt(partition, directory, config, loaded)
+            if not clean:
+                log.note_created(self._metadata_path(directory))
 
     def _adopt(self, partition: TopicPartition, directory: str, config: TopicConfig, loaded: LoadedPartition) -> Log:
         log = Log(self._environment, partition, directory, config, loaded)
@@ -233,7 +237,7 @@ class LogDir:
             ) from error
         self._high_watermarks.pop(partition, None)
         log = self._adopt(partition, directory, config, loaded)
-        log.note_created(os.path.join(directory, PARTITION_METADATA_FILE))
+        log.note_created(self._metadata_path(directory))
         return log
 
     def delete_log(self, partition: TopicPartition) -> None:
@@ -368,5 +372,8 @@ class LogDir:
         return os.path.join(self.path, name)
 
     def _write_partition_metadata(self, directory: str, topic_id: TopicId) -> None:
-        path = os.path.join(directory, PARTITION_METADATA_FILE)
-        self._filesystem.write_file(path, encode_partition_metadata(topic_id))
+        self._filesystem.write_file(self._metadata_path(directory), encode_partition_metadata(topic_id))
+
+    @staticmethod
+    def _metadata_path(directory: str) -> str:
+        return os.path.join(directory, PARTITION_METADATA_FILE)

@@ -204,8 +204,11 @@ class _Recovery:
     def _scan(self, segment: Segment) -> None:
         if self.epochs is None and segment is self.first:
             self.epochs = LeaderEpochs()
-        self.scanned.append(segment)
         epochs = self.epochs
+        if epochs is not None and not self.scanned:
+            # The file may be newer than the batches: a truncation and what followed it were lost, its name was not.
+            epochs.truncate_from_end(segment.base_offset)
+        self.scanned.append(segment)
         for header in segment.recover(self.config.index_interval_bytes):
             if epochs is not None:
                 epochs.learn(header.leader_epoch, header.base_offset)
@@ -222,12 +225,12 @@ class _Recovery:
             self._keep_aside(last, cut_bytes)
             for segment in reversed(behind):
                 self._set_aside(segment)
-            if behind:
-                self.filesystem.sync_directory(self.directory)
             self.filesystem.truncate(self.environment.files.use(last.file), last.size)
         for segment in self.scanned:
-            if segment.next_offset > self.known.recovery_point or self.cut is not None:
-                self.filesystem.datasync(self.environment.files.use(segment.file))
+            # Even one that ends at the recovery point: a truncation may not have reached the disk yet.
+            self.filesystem.datasync(self.environment.files.use(segment.file))
+        if self.scanned:
+            self.filesystem.sync_directory(self.directory)
 
     def _keep_aside(self, segment: Segment, cut_bytes: int) -> None:
         """Copy what is about to be cut, if it is more than one torn batch could be: perhaps someone wants it."""

@@ -7,6 +7,7 @@ promise in force when the disk stopped.
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
@@ -75,6 +76,42 @@ class Story:
             self.append(number, epoch=6)
         self.flush()
         self.append(54, epoch=6)
+
+    def tell_at_random(self, choose: random.Random, steps: int) -> None:
+        """Another life, in any order."""
+        self.log_dir = open_log_dir(self.disk, config=CONFIG, clock=self.clock)
+        self.log = self.log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+        epoch = 0
+        for number in range(steps):
+            event = choose.random()
+            if event < 0.6:
+                epoch += choose.random() < 0.1
+                self.append(number, epoch=epoch)
+            elif event < 0.75:
+                self.flush()
+            elif event < 0.80:
+                self.log_dir.checkpoint()
+            elif event < 0.84:
+                self.log.roll_if_due(self.clock.wall_ms() + 10**12)
+            elif event < 0.88:
+                self.log.delete_segments_below(choose.randint(self.log.log_start_offset, self.log.flushed_offset))
+                self.promise()
+            elif event < 0.91:
+                self.log.advance_log_start(choose.randint(self.log.log_start_offset, self.log.flushed_offset))
+                self.promise()
+            elif event < 0.94:
+                self.truncate(choose.randint(self.log.log_start_offset, self.log.log_end_offset))
+                epoch += 1
+            elif event < 0.96:
+                self.log_dir.purge_due(self.clock.wall_ms())
+            else:
+                self.restart(clean=choose.random() < 0.5)
+
+    def restart(self, *, clean: bool) -> None:
+        self.log_dir.close(clean=clean)
+        self.log_dir = open_log_dir(self.disk, config=CONFIG, clock=self.clock)
+        self.log = self.log_dir.logs[PARTITION]
+        self.promise()
 
     def append(self, number: int, *, epoch: int) -> None:
         values = [b"%d/%d" % (number, index) for index in range(1 + number % 2)]

@@ -65,6 +65,32 @@ def test_every_crash_recovers_what_was_promised(images: Images) -> None:
     check_every_crash(told_story(), images)
 
 
+def check_random_lives(seeds: range) -> None:
+    for seed in seeds:
+        choose = random.Random(seed)
+        story = Story()
+        story.tell_at_random(choose, steps=80)
+        for _ in range(25):
+            position = choose.randint(0, len(story.disk.journal))
+            image = choose.choice([killed, torn, unplugged, partly_written])
+            try:
+                for disk in image(story, position):
+                    check_image(story, disk, position)
+            except Exception as problem:
+                problem.add_note(f"seed {seed}, {image.__name__} after {position} changes")
+                raise
+
+
+def test_random_lives_and_crashes_keep_what_was_promised() -> None:
+    check_random_lives(range(8))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3_600)
+def test_many_random_lives_and_crashes_keep_what_was_promised() -> None:
+    check_random_lives(range(1_000, 3_000))
+
+
 def test_the_story_is_worth_telling() -> None:
     """It rolls, deletes and truncates, or the test above proves little."""
     story = told_story()
