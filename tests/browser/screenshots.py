@@ -1,0 +1,154 @@
+"""``make screenshots``: every page, light and dark, 1440 and 390 pixels wide, into ``screenshots/``.
+
+Starts an installation of its own with a little traffic, or takes a running one: ``--url http://127.0.0.1:8000
+--password …``. The pictures are for looking at; nothing compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.browser.chromium import Browser, Page, Theme, chromium, collect_errors, sign_in
+from tests.browser.workload import Workload
+from tests.support.installation import ADMIN_NAME, ADMIN_PASSWORD, Installation
+
+OUTPUT = Path(__file__).resolve().parents[2] / "screenshots"
+THEMES: tuple[Theme, ...] = ("light", "dark")
+WIDTHS = {1440: 900, 390: 844}
+SETTLE_MS = 1_500
+"""For the first pushes, so that charts and ages are there."""
+TRAFFIC_SECONDS = 45.0
+"""Long enough for verdicts, which compare half minutes."""
+
+PAGES = {
+    "overview": "/",
+    "topics": "/topics/",
+    "topics-internal": "/topics/?internal=1",
+    "topics-no-match": "/topics/?q=no-such-topic",
+    "topic-partitions": "/topics/orders/",
+    "topic-messages": "/topics/orders/?tab=messages",
+    "topic-produce": "/topics/orders/?tab=produce",
+    "topic-groups": "/topics/orders/?tab=groups",
+    "topic-configuration": "/topics/orders/?tab=configuration",
+    "topic-producers": "/topics/orders/?tab=producers",
+    "topic-missing": "/topics/no-such-topic/",
+    "groups": "/groups/",
+    "group": "/groups/search-indexer/",
+    "jobs": "/jobs/",
+    "services": "/services/",
+    "admin": "/admin/",
+    "admin-topics": "/admin/dashboard/topic/",
+    "admin-topic-add": "/admin/dashboard/topic/add/",
+    "admin-audit": "/admin/dashboard/auditentry/",
+}
+
+
+def main() -> None:
+    arguments = _arguments()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    wanted = {name: PAGES[name] for name in arguments.only.split(",")} if arguments.only else PAGES
+    with _installation(arguments) as (url, password, traffic), chromium() as browser:
+        if not arguments.only:
+            _take_first_run(browser, url, password, arguments.output)
+        with traffic():
+            for theme in THEMES:
+                for width in WIDTHS:
+                    _take(browser, url, password, wanted, theme, width, arguments.output)
+    print(f"pictures are in {arguments.output}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", help="a running installation (default: start one with traffic)")
+    parser.add_argument("--password", default=os.environ.get("OTTLA_ADMIN_PASSWORD", ADMIN_PASSWORD))
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--only", metavar="PAGE,…", help=f"some of: {', '.join(PAGES)}")
+    return parser.parse_args()
+
+
+@contextmanager
+def _installation(arguments: argparse.Namespace) -> Iterator[tuple]:
+    """(address, password, a context manager that makes traffic)."""
+    if arguments.url:
+        yield arguments.url.rstrip("/"), arguments.password, _no_traffic
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="ottla-screenshots-") as directory,
+        Installation(Path(directory) / "home") as ottla,
+    ):
+        yield ottla.url, ADMIN_PASSWORD, lambda: _traffic(ottla.bootstrap)
+
+
+@contextmanager
+def _traffic(bootstrap: str) -> Iterator[None]:
+    with Workload(bootstrap):
+        print(f"letting real clients run for {TRAFFIC_SECONDS:g} s")
+        time.sleep(TRAFFIC_SECONDS)
+        yield
+
+
+@contextmanager
+def _no_traffic() -> Iterator[None]:
+    yield
+
+
+def _take_first_run(browser: Browser, url: str, password: str, output: Path) -> None:
+    """What somebody sees before anything has been written, and the login page."""
+    for theme in THEMES:
+        for width in WIDTHS:
+            with _page(browser, url, theme, width) as page:
+                page.goto("/login/")
+                page.wait_for_timeout(500)
+                page.screenshot(path=output / f"login-{theme}-{width}.png")
+                sign_in(page, ADMIN_NAME, password)
+                page.wait_for_timeout(SETTLE_MS)
+                page.screenshot(path=output / f"first-run-{theme}-{width}.png", full_page=True)
+
+
+def _take(
+    browser: Browser, url: str, password: str, pages: dict[str, str], theme: Theme, width: int, output: Path
+) -> None:
+    with _page(browser, url, theme, width) as page:
+        sign_in(page, ADMIN_NAME, password)
+        errors = collect_errors(page)
+        for name, address in pages.items():
+            answer = page.goto(address)
+            page.wait_for_timeout(SETTLE_MS)
+            page.screenshot(path=output / f"{name}-{theme}-{width}.png", full_page=True)
+            status = answer.status if answer is not None else 0
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            remarks = [f"status {status}"] if status != 200 else []
+            remarks += [f"{wide} pixels wide"] if wide > width else []
+            print(f"{name} {theme} {width}", *remarks, *errors, sep=" · ")
+            errors.clear()
+        if width > 1000:
+            _take_dialogs(page, output, theme, width)
+
+
+def _take_dialogs(page: Page, output: Path, theme: Theme, width: int) -> None:
+    page.goto("/")
+    page.wait_for_timeout(SETTLE_MS)
+    for name, key in (("palette", "Control+k"), ("help", "?")):
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
+        page.screenshot(path=output / f"{name}-{theme}-{width}.png")
+        page.keyboard.press("Escape")
+
+
+@contextmanager
+def _page(browser: Browser, url: str, theme: Theme, width: int) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=theme, base_url=url)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+if __name__ == "__main__":
+    main()
