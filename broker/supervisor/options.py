@@ -22,7 +22,7 @@ DEFAULT_KAFKA = "127.0.0.1:9092"
 DEFAULT_HTTP = "127.0.0.1:8000"
 DEFAULT_HOME = "var"
 
-ROLES = ("redis", "broker", "collector", "worker", "beat", "web")
+ROLES = ("redis", "broker", "collector", "worker", "beat", "web", "demo")
 """What ``--only`` accepts, besides ``broker-N`` for one of several brokers. In the order they are needed."""
 
 
@@ -49,6 +49,8 @@ class Options:
     """Empty: everything."""
     redis_url: str
     """Empty: start a server of our own."""
+    demo: bool
+    """Start the demo workload with everything else."""
 
     def client_endpoint(self, broker_id: int) -> Endpoint:
         return Endpoint(self.kafka.host, self.kafka.port + broker_id - 1)
@@ -74,6 +76,7 @@ def options_from_environment(environ: Mapping[str, str]) -> Options:
         http=parse_endpoint(environ.get("OTTLA_HTTP") or DEFAULT_HTTP, "--http or OTTLA_HTTP"),
         only=(environ.get("OTTLA_ONLY") or "").strip(),
         redis_url=(environ.get("OTTLA_REDIS_URL") or environ.get("REDIS_URL") or "").strip(),
+        demo=_flag(environ, "OTTLA_DEMO"),
     )
     _check_only(options)
     highest = options.internal_endpoint(options.brokers).port
@@ -124,6 +127,13 @@ def _broker_count(environ: Mapping[str, str]) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= BROKERS_MAX:
         raise ValueError(f"--brokers or OTTLA_BROKERS: {text!r} is not a number from 1 to {BROKERS_MAX}")
     return int(text)
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    text = (environ.get(name) or "false").strip().lower()
+    if text not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
+        raise ValueError(f"{name}: write true or false, not {text!r}")
+    return text in ("true", "1", "yes", "on")
 
 
 def _check_only(options: Options) -> None:

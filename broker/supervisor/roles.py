@@ -22,7 +22,7 @@ CELERY_APP = "dashboard.project.celery:app"
 
 STOP_ORDER: tuple[tuple[tuple[str, ...], float], ...] = (
     (("web",), 1.2),
-    (("beat",), 0.7),
+    (("beat", "demo"), 0.7),
     (("worker",), 3.3),
     (("collector",), 0.8),
     (("broker",), 3.0),
@@ -93,7 +93,14 @@ def listening_endpoints(options: Options, specs: list[ServiceSpec]) -> dict[str,
 
 def _all_specs(options: Options, python: str) -> list[ServiceSpec]:
     brokers = [_broker(options, python, broker_id) for broker_id in _broker_ids(options)]
-    specs = [*brokers, _collector(python), _worker(python), _beat(options, python), _web(options, python)]
+    specs = [
+        *brokers,
+        _collector(python),
+        _worker(python),
+        _beat(options, python),
+        _web(options, python),
+        _demo(options, python, brokers),
+    ]
     if options.redis_url and options.only != "redis":
         return specs
     if options.only in ("", "redis"):
@@ -198,4 +205,16 @@ def _web(options: Options, python: str) -> ServiceSpec:
         needs_setup=True,
         stop_seconds=_stop_seconds("web"),
         address=f"http://{options.http.reachable()}/",
+    )
+
+
+def _demo(options: Options, python: str, brokers: list[ServiceSpec]) -> ServiceSpec:
+    return ServiceSpec(
+        name="demo",
+        role="demo",
+        argv=(python, "manage.py", "rundemo"),
+        readiness=OutputSays(pattern=READY_LINE),
+        needs=tuple(broker.name for broker in brokers),
+        autostart=options.demo or options.only == "demo",
+        stop_seconds=_stop_seconds("demo"),
     )

@@ -48,6 +48,8 @@ class ServiceSpec:
     """Services that have to be ready before this one is started for the first time."""
     needs_setup: bool = False
     """Migrations and static files have to be in place before it starts."""
+    autostart: bool = True
+    """Started with everything else; otherwise only when somebody asks for it through the control socket."""
     stop_seconds: float
     """Between SIGTERM and SIGKILL. The whole installation has ten seconds: see ``roles.STOP_ORDER``."""
     address: str = ""

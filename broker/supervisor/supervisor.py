@@ -89,7 +89,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._run_setup())
                 for service in self._services.values():
-                    tasks.create_task(self._start_service(service))
+                    if service.spec.autostart:
+                        tasks.create_task(self._start_service(service))
         except* SetupFailed as failures:
             self._failed = str(failures.exceptions[0])
             self._stop_requested.set()

@@ -25,7 +25,7 @@ def effects_of_deletion(name: str) -> Effects:
         view = View.of(readable_store().read([TOPICS, GROUPS]))
     except StoreError:
         return Effects(known=False)
-    row = view.row(TOPICS, name)
+    row = view.row(TOPICS, f"topic:{name}")
     if not isinstance(row, TopicRow):
         return Effects(known=False)
     readers = [group for group in view.rows(GROUPS).values() if isinstance(group, GroupRow) and name in group.topics]

@@ -17,13 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from dashboard.demo.metrics import MachineMetrics, Reading, busiest_processes
+from dashboard.demo.names import CURRENT_GROUP, LAGGING_GROUP, METRICS_TOPIC, PROCESSES_TOPIC, TOPIC_CONFIGS, TOPICS
 
-METRICS_TOPIC = "demo.machine.metrics"
-PROCESSES_TOPIC = "demo.machine.processes"
-TOPICS = {METRICS_TOPIC: 3, PROCESSES_TOPIC: 2}
-TOPIC_CONFIGS = {"retention.ms": "3600000", "segment.ms": "600000"}
-CURRENT_GROUP = "demo-live-view"
-LAGGING_GROUP = "demo-archiver"
 TICK_SECONDS = 1.0
 PROCESSES_EVERY_TICKS = 3
 ARCHIVED_PER_SECOND = 6

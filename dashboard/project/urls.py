@@ -17,5 +17,6 @@ urlpatterns = [
     path("", include("dashboard.services.urls")),
     path("", include("dashboard.messages.urls")),
     path("", include("dashboard.jobs.urls")),
+    path("", include("dashboard.demo.urls")),
     path("", include("dashboard.pages.urls")),
 ]

@@ -17,6 +17,8 @@ from django.conf import settings
 from broker.jobs.health import WORKER_SILENT_SECONDS
 from broker.jobs.heartbeat import seconds_since_seen
 from broker.supervisor.options import options_from_environment
+from dashboard.demo.names import CURRENT_GROUP
+from dashboard.live.state import GROUPS, GroupRow
 from dashboard.live.store import StoreError, readable_store
 
 COLLECTOR_SILENT_SECONDS = 15.0
@@ -73,6 +75,15 @@ def _web(environ: dict[str, str]) -> None:
         raise Unhealthy(f"http://{endpoint}/healthz answers {status}")
 
 
+def _demo(environ: dict[str, str]) -> None:
+    try:
+        group = readable_store().read([GROUPS]).rows(GROUPS).get(f"group:{CURRENT_GROUP}")
+    except StoreError as error:
+        raise Unhealthy(str(error)) from error
+    if not isinstance(group, GroupRow) or not group.member_count:
+        raise Unhealthy(f"the group {CURRENT_GROUP} has no members")
+
+
 def _must_be_recent(what: str, age_seconds: float | None, limit_seconds: float) -> None:
     if age_seconds is None:
         raise Unhealthy(f"{what} yet")
@@ -85,4 +96,5 @@ CHECKS: dict[str, Callable[[dict[str, str]], None]] = {
     "worker": _worker,
     "beat": _beat,
     "web": _web,
+    "demo": _demo,
 }

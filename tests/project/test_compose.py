@@ -27,7 +27,9 @@ from tests.support.ports import free_kafka_port, free_port
 from tests.support.wait import wait_until
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+EVERYTHING: dict[str, dict[str, Any]] = COMPOSE["services"]
+SERVICES = {name: service for name, service in EVERYTHING.items() if "profiles" not in service}
+"""What `docker compose up` starts."""
 ROLES = ("broker", "collector", "worker", "beat", "web")
 VOLUME = "/var/lib/ottla"
 
@@ -127,8 +129,14 @@ def test_there_is_a_container_for_every_role_and_one_for_redis() -> None:
     }
 
 
+def test_the_demo_workload_is_a_container_that_starts_only_when_asked_for() -> None:
+    assert set(EVERYTHING) - set(SERVICES) == {"demo"}
+    assert EVERYTHING["demo"]["command"] == ["python", "manage.py", "up", "--only", "demo"]
+    assert EVERYTHING["demo"]["volumes"] == [f"ottla:{VOLUME}"]
+
+
 def test_every_container_has_a_health_check_and_comes_back() -> None:
-    for service in SERVICES.values():
+    for service in EVERYTHING.values():
         assert service["healthcheck"]["test"][0] == "CMD"
         assert service["restart"] == "unless-stopped"
 

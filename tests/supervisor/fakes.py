@@ -55,6 +55,7 @@ def options(home: Path) -> Options:
         http=Endpoint("127.0.0.1", 28000),
         only="",
         redis_url="",
+        demo=False,
     )
 
 

@@ -23,6 +23,7 @@ environment:
   OTTLA_<CONFIG>           any broker config in capitals with underscores, for example
                            OTTLA_NUM_PARTITIONS=4 or OTTLA_ACK_DURABILITY=os. Different from a broker
                            run alone: group.initial.rebalance.delay.ms is 0 unless set
+  OTTLA_DEMO               true starts the demo workload too; it can be started and stopped on the overview
   OTTLA_ALLOWED_HOSTS      host names the web pages answer to, comma list
                            (default: 127.0.0.1, localhost, and the host of --http)
   OTTLA_TRUSTED_ORIGINS    https://name of a proxy in front, comma list
