@@ -124,8 +124,8 @@ def partition_ranges(partitions: list[int]) -> str:
     return ", ".join(str(low) if low == high else f"{low}–{high}" for low, high in ranges)
 
 
-MILLISECONDS_MAX_SHOWN = 10**17
-"""Values beyond it mean "never" and are left as they are."""
+NO_LIMIT = (-1, 2**63 - 1)
+"""How Kafka writes "never" and "as much as you like"."""
 
 
 def config_words(name: str, value: str) -> str:
@@ -133,12 +133,12 @@ def config_words(name: str, value: str) -> str:
     if not value.lstrip("-").isdecimal():
         return value
     number = int(value)
-    if name.endswith((".ms", ".bytes")):
-        if number == -1:
-            return "no limit"
-        if number <= 0 or number > MILLISECONDS_MAX_SHOWN:
-            return value
-        return exact_duration(number) if name.endswith(".ms") else size(number)
+    if name.endswith((".ms", ".bytes", ".messages")) and number in NO_LIMIT:
+        return "no limit"
+    if number > 0 and name.endswith(".ms"):
+        return exact_duration(number)
+    if number > 0 and name.endswith(".bytes"):
+        return size(number)
     return value
 
 

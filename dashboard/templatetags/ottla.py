@@ -6,7 +6,6 @@ text as safe that came from a user or a broker: everything goes through ``format
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import template
@@ -224,8 +223,14 @@ def sort(listing: Any, column: str) -> dict[str, Any]:
 
 
 @register.filter
-def to_json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def code_marks(value: str) -> SafeString:
+    """A config's documentation: what stands between backticks is code."""
+    parts = value.split("`")
+    return format_html_join(
+        "",
+        "{}",
+        ((format_html("<code>{}</code>", part) if index % 2 else part,) for index, part in enumerate(parts)),
+    )
 
 
 CONFIG_ORIGINS = {

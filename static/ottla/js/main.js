@@ -14,3 +14,6 @@ startKeyboard();
 startFreshness(config?.pulse);
 startCharts(config?.series ?? {});
 if (config) startLive(config);
+
+// On a small screen the open tab may be out of sight.
+document.querySelector(".ot-tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
