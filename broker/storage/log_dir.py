@@ -11,7 +11,9 @@ the others serve.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -53,6 +55,9 @@ from broker.storage.open_files import OpenFiles
 from broker.storage.recovery import KnownBefore, LoadedPartition, PartitionDamaged, load_partition
 from broker.types import TopicId, TopicPartition
 
+logger = logging.getLogger(__name__)
+
+NOTES_MAX = 1_000
 DELETE_DELAY_MS = 60_000
 """For a partition whose config is no longer known."""
 
@@ -76,8 +81,8 @@ class LogDir:
         self.meta = meta
         self.logs: dict[TopicPartition, Log] = {}
         self.offline: dict[TopicPartition, str] = {}
-        self.notes: list[str] = []
-        """What opening found and repaired, in words for the operator."""
+        self.notes: deque[str] = deque(maxlen=NOTES_MAX)
+        """What was found, repaired and given up lately, in words for the operator; also in the process's log."""
         self._environment = environment
         self._filesystem = environment.filesystem
         self._lock = lock
@@ -163,7 +168,8 @@ class LogDir:
         found = sort_directories(self._filesystem, self.path, known, now_ms)
         for leftover in found.leftovers:
             self._environment.deletions.schedule(leftover, now_ms)
-        self.notes += [f"moved a partition that is not in the metadata to {path}" for path in found.moved_to_stray]
+        for stray in found.moved_to_stray:
+            self._note(f"moved a partition that is not in the metadata to {stray}")
         for partition in found.without_metadata:
             self._write_partition_metadata(found.partitions[partition], known[partition])
         for partition, directory in found.partitions.items():
@@ -174,6 +180,7 @@ class LogDir:
                     f"Its directory is missing from {self.path}, but everything below offset "
                     f"{self._recovery_points[partition]} was durable."
                 )
+                self._note(f"{partition} is offline: {self.offline[partition]}")
         if not clean:
             self._filesystem.sync_directory(self.path)
         self._save_recovery_points()
@@ -188,12 +195,13 @@ class LogDir:
             loaded = load_partition(self._environment, directory, before, config, self._environment.clock_wall_ms())
         except PartitionDamaged as damage:
             self.offline[partition] = str(damage)
-            self.notes.append(f"{partition} is offline: {damage}")
+            self._note(f"{partition} is offline: {damage}")
         except OSError as error:
             self.offline[partition] = f"The disk did not answer: {error}"
-            self.notes.append(f"{partition} is offline: {error}")
+            self._note(f"{partition} is offline: {error}")
         else:
-            self.notes += [f"{partition}: {note}" for note in loaded.notes]
+            for note in loaded.notes:
+                self._note(f"{partition}: {note}")
             log = self._adopt(partition, directory, config, loaded)
             if not clean:
                 log.note_created(self._metadata_path(directory))
@@ -277,7 +285,8 @@ class LogDir:
         if due is None:
             return 0
         problems = due.run()
-        self.notes += problems
+        for problem in problems:
+            self._note(f"not deleted: {problem}")
         return len(due.paths) - len(problems)
 
     def expire_producers(self, now_ms: int, expiration_ms: int) -> int:
@@ -341,7 +350,7 @@ class LogDir:
         self._log_starts[partition] = log.log_start_offset
         self._high_watermarks[partition] = log.high_watermark
         self.offline[partition] = reason
-        self.notes.append(f"{partition} is offline: {reason}")
+        self._note(f"{partition} is offline: {reason}")
 
     # Closing ---------------------------------------------------------------------------------------
 
@@ -356,7 +365,7 @@ class LogDir:
                 log.close(clean=clean)
             except KafkaError as error:
                 settled = False
-                self.notes.append(f"{log.topic_partition} was not closed cleanly: {error.message}")
+                self._note(f"{log.topic_partition} was not closed cleanly: {error.message}")
         try:
             if clean and self.failed_reason is None:
                 self._checkpoints.take(self._offsets()).write()
@@ -367,6 +376,10 @@ class LogDir:
             self._filesystem.close(self._lock)
 
     # Paths -----------------------------------------------------------------------------------------
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        logger.warning("%s: %s", self.path, text)
 
     def _file(self, name: str) -> str:
         return os.path.join(self.path, name)

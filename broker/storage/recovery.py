@@ -222,7 +222,7 @@ class _Recovery:
             status = self.filesystem.status(last.file.path)
             cut_bytes = (status.size if status else last.size) - last.size
             self.notes.append(f"cut {cut_bytes} bytes behind offset {last.next_offset - 1}: {self.cut}")
-            self._keep_aside(last, cut_bytes)
+            self._keep_aside(last, cut_bytes, self.cut)
             for segment in reversed(behind):
                 self._set_aside(segment)
             self.filesystem.truncate(self.environment.files.use(last.file), last.size)
@@ -232,20 +232,26 @@ class _Recovery:
         if self.scanned:
             self.filesystem.sync_directory(self.directory)
 
-    def _keep_aside(self, segment: Segment, cut_bytes: int) -> None:
-        """Copy what is about to be cut, if it is more than one torn batch could be: perhaps someone wants it."""
+    def _keep_aside(self, segment: Segment, cut_bytes: int, cut: DamageFound) -> None:
+        """Copy what is about to be cut to ``stray/``, unless it is plainly one torn write: perhaps someone wants it."""
+        source = self.environment.files.use(segment.file)
         if cut_bytes <= self.config.max_message_bytes:
-            return
-        target = self._stray_path(f"{segment.next_offset:020d}{CUT_SUFFIX}")
-        source, copy = self.environment.files.use(segment.file), self.filesystem.open(target, create=True)
+            tail = self.filesystem.pread(source, cut_bytes, segment.size)
+            if cut.torn or not tail.strip(b"\0"):
+                return
+        name = self._stray_path(f"{segment.next_offset:020d}.{self.now_ms}{CUT_SUFFIX}")
+        copy = self.filesystem.open(name, create=True)
         try:
             position, end = segment.size, segment.size + cut_bytes
             while position < end:
                 piece = self.filesystem.pread(source, min(COPY_CHUNK_BYTES, end - position), position)
+                if not piece:
+                    break
                 self.filesystem.writev(copy, (piece,))
                 position += len(piece)
         finally:
             self.filesystem.close(copy)
+        self.notes.append(f"kept what was cut as {STRAY_DIRECTORY}/{os.path.basename(name)}")
 
     def _set_aside(self, segment: Segment) -> None:
         """A segment behind a hole can never be read in order; it may still hold data someone wants."""

@@ -30,8 +30,10 @@ CHECK_CHUNK_BYTES = 1024 * 1024
 class DamageFound(Exception):
     """No valid batch starts at ``position``."""
 
-    def __init__(self, position: int, offset: int, reason: str) -> None:
+    def __init__(self, position: int, offset: int, reason: str, *, torn: bool = False) -> None:
         super().__init__(f"{reason} (byte {position}, after offset {offset - 1})")
+        self.torn = torn
+        """It looks like a write that was interrupted, not like bytes that changed."""
         self.position = position
         self.offset = offset
         """The offset expected there: everything below it was fine."""
@@ -82,14 +84,14 @@ def scan_checked(
 
 def _header(chunk: bytes | memoryview, at: int, position: int, end: int, next_offset: int, exact: bool) -> BatchHeader:
     if at + HEADER_SIZE > len(chunk):
-        raise DamageFound(position, next_offset, "the file ends inside a batch header")
+        raise DamageFound(position, next_offset, "the file ends inside a batch header", torn=True)
     header = BatchHeader._make(HEADER.unpack_from(chunk, at))
     if header.batch_length < BATCH_LENGTH_MIN:
         raise DamageFound(position, next_offset, f"a batch cannot have length {header.batch_length}")
     if header.magic != MAGIC:
         raise DamageFound(position, next_offset, f"unknown message format: magic {header.magic}")
     if position + header.batch_length + LENGTH_PREFIX_SIZE > end:
-        raise DamageFound(position, next_offset, "the file ends inside a batch")
+        raise DamageFound(position, next_offset, "the file ends inside a batch", torn=True)
     if header.base_offset < next_offset or header.last_offset_delta < 0 or (exact and header.base_offset > next_offset):
         raise DamageFound(position, next_offset, f"offset {header.base_offset} is not the one that follows")
     return header

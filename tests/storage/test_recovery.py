@@ -92,6 +92,17 @@ def test_a_torn_tail_is_cut(tail: bytes) -> None:
     assert offsets(read_all(log)) == list(range(6))
 
 
+@pytest.mark.parametrize("tail", [bytes(500), bytes(batch(b"half"))[:40], bytes(batch(b"x" * 100))[:-1]])
+def test_a_plainly_torn_write_is_not_kept(tail: bytes) -> None:
+    disk = MemoryFileSystem()
+    filled(disk, batches=5).close(clean=False)
+    disk.write_file(segment_file(0), (disk.read_file(segment_file(0)) or b"") + tail)
+
+    reopened(disk)
+
+    assert disk.status(f"{PATH}/stray") is None
+
+
 def test_a_bit_flip_past_the_recovery_point_is_cut_and_what_was_behind_it_is_kept_aside() -> None:
     disk = MemoryFileSystem()
     config = TopicConfig(max_message_bytes=200)
