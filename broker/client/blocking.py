@@ -39,10 +39,11 @@ from broker.client.results import (
     Record,
 )
 from broker.client.router import REQUEST_TIMEOUT_SECONDS
-from broker.errors import KafkaError
+from broker.errors import ErrorCode, KafkaError
 from broker.protocol import private
 from broker.protocol.records import Record as RecordToProduce
 from broker.telemetry.sample import TelemetryResponse
+from broker.types import TopicPartition
 
 __all__ = ["Client", "ClientConnectionError", "ClientTimeoutError", "KafkaError"]
 
@@ -122,7 +123,8 @@ class Client:
     def describe_topic_configs(self, name: str) -> list[ConfigEntry]:
         return self._run(lambda client: client.configs.describe_topic(name))
 
-    def describe_broker_configs(self, broker_id: int) -> list[ConfigEntry]:
+    def describe_broker_configs(self, broker_id: int | None) -> list[ConfigEntry]:
+        """Of one broker; None: what is set for all brokers at once."""
         return self._run(lambda client: client.configs.describe_broker(broker_id))
 
     def alter_topic_configs(self, name: str, changes: Mapping[str, str | None], validate_only: bool = False) -> None:
@@ -130,8 +132,9 @@ class Client:
         self._run(lambda client: client.configs.alter_topic(name, changes, validate_only=validate_only))
 
     def alter_broker_configs(
-        self, broker_id: int, changes: Mapping[str, str | None], validate_only: bool = False
+        self, broker_id: int | None, changes: Mapping[str, str | None], validate_only: bool = False
     ) -> None:
+        """Of one broker; None: for all brokers at once."""
         self._run(lambda client: client.configs.alter_broker(broker_id, changes, validate_only=validate_only))
 
     # Records ---------------------------------------------------------------------------------------
@@ -229,6 +232,18 @@ class Client:
 
     def delete_group(self, group_id: str) -> None:
         self._run(lambda client: client.groups.delete(group_id))
+
+    def commit_group_offsets(
+        self, group_id: str, offsets: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, ErrorCode]:
+        """Set where a group without members goes on; an outcome per partition."""
+        return self._run(lambda client: client.groups.commit_offsets(group_id, offsets))
+
+    def delete_group_offsets(
+        self, group_id: str, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, ErrorCode]:
+        wanted = list(partitions)
+        return self._run(lambda client: client.groups.delete_offsets(group_id, wanted))
 
     # Private APIs ----------------------------------------------------------------------------------
 

@@ -37,18 +37,19 @@ class ConfigsClient:
         """Every config of a topic with its origin, by name."""
         return await self._describe(ResourceType.TOPIC, name, None)
 
-    async def describe_broker(self, broker_id: int) -> list[ConfigEntry]:
-        """Asked of that broker itself: its static configs are known nowhere else."""
-        return await self._describe(ResourceType.BROKER, str(broker_id), broker_id)
+    async def describe_broker(self, broker_id: int | None) -> list[ConfigEntry]:
+        """Asked of that broker itself: its static configs are known nowhere else. None: what is set for all brokers."""
+        return await self._describe(ResourceType.BROKER, _broker_name(broker_id), broker_id)
 
     async def alter_topic(self, name: str, changes: Mapping[str, str | None], *, validate_only: bool = False) -> None:
         """Set each config to its value; None removes the topic's own value so that the default acts again."""
         await self._alter(ResourceType.TOPIC, name, changes, validate_only, None)
 
     async def alter_broker(
-        self, broker_id: int, changes: Mapping[str, str | None], *, validate_only: bool = False
+        self, broker_id: int | None, changes: Mapping[str, str | None], *, validate_only: bool = False
     ) -> None:
-        await self._alter(ResourceType.BROKER, str(broker_id), changes, validate_only, broker_id)
+        """Change one broker's dynamic configs, or with None those of all brokers."""
+        await self._alter(ResourceType.BROKER, _broker_name(broker_id), changes, validate_only, broker_id)
 
     async def _describe(self, kind: ResourceType, name: str, broker_id: int | None) -> list[ConfigEntry]:
         resource = m.DescribeConfigsRequest.DescribeConfigsResource(
@@ -93,6 +94,11 @@ class ConfigsClient:
             _only(response.responses, name)
 
         await self._router.until_routed(attempt)
+
+
+def _broker_name(broker_id: int | None) -> str:
+    """The empty name stands for the cluster-wide default of all brokers."""
+    return "" if broker_id is None else str(broker_id)
 
 
 def _only(results: list[Any], name: str) -> Any:

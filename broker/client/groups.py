@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from broker.client.assignment import CONSUMER_PROTOCOL, read_assignment
 from broker.client.errors import error_code, raise_for_code
 from broker.client.results import CommittedOffset, GroupDescription, GroupListing, GroupMember
-from broker.client.router import Router
+from broker.client.router import MISROUTED, Router
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
+from broker.types import NO_EPOCH, TopicPartition
+
+NO_GENERATION = -1
+"""The generation of a commit by nobody: brokers take it only while the group has no members."""
 
 
 class GroupsClient:
@@ -88,6 +92,96 @@ class GroupsClient:
             raise_for_code(_only(response.results, group_id).error_code)
 
         await self._router.until_routed(attempt)
+
+    async def commit_offsets(
+        self, group_id: str, offsets: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, ErrorCode]:
+        """Set where a group without members goes on, as nobody's commit; an outcome per partition.
+
+        While the group has members every partition is refused with UNKNOWN_MEMBER_ID. A group that does not exist
+        comes into being.
+        """
+        commit = m.OffsetCommitRequest
+        request = commit(
+            group_id=group_id,
+            generation_id_or_member_epoch=NO_GENERATION,
+            member_id="",
+            group_instance_id=None,
+            retention_time=-1,
+            topics=[
+                commit.OffsetCommitRequestTopic(
+                    name=topic,
+                    partitions=[
+                        commit.OffsetCommitRequestPartition(
+                            partition_index=partition,
+                            committed_offset=offset,
+                            committed_leader_epoch=NO_EPOCH,
+                            committed_metadata="",
+                        )
+                        for partition, offset in sorted(partitions.items())
+                    ],
+                )
+                for topic, partitions in _by_topic(offsets).items()
+            ],
+        )
+
+        async def attempt() -> dict[TopicPartition, ErrorCode]:
+            coordinator = await self._router.coordinator_id(group_id)
+            # The same offsets again are the same offsets: a lost answer may be asked for again.
+            response = await self._router.call_broker(coordinator, ApiKey.OFFSET_COMMIT, request, repeatable=True)
+            return _outcomes(response, offsets)
+
+        return await self._router.until_routed(attempt)
+
+    async def delete_offsets(
+        self, group_id: str, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, ErrorCode]:
+        """Forget what the group has committed for these partitions; an outcome per partition.
+
+        Raises what concerns the whole group: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
+        """
+        wanted = dict.fromkeys(partitions, 0)
+        delete = m.OffsetDeleteRequest
+        request = delete(
+            group_id=group_id,
+            topics=[
+                delete.OffsetDeleteRequestTopic(
+                    name=topic,
+                    partitions=[
+                        delete.OffsetDeleteRequestPartition(partition_index=partition) for partition in sorted(found)
+                    ],
+                )
+                for topic, found in _by_topic(wanted).items()
+            ],
+        )
+
+        async def attempt() -> dict[TopicPartition, ErrorCode]:
+            coordinator = await self._router.coordinator_id(group_id)
+            response = await self._router.call_broker(coordinator, ApiKey.OFFSET_DELETE, request, repeatable=False)
+            raise_for_code(response.error_code)
+            return _outcomes(response, wanted)
+
+        return await self._router.until_routed(attempt)
+
+
+def _by_topic(offsets: Mapping[TopicPartition, int]) -> dict[str, dict[int, int]]:
+    grouped: dict[str, dict[int, int]] = {}
+    for (topic, partition), offset in sorted(offsets.items()):
+        grouped.setdefault(topic, {})[partition] = offset
+    return grouped
+
+
+def _outcomes(response: Any, asked: Iterable[TopicPartition]) -> dict[TopicPartition, ErrorCode]:
+    """An error per partition asked about; raises when all answers say "wrong coordinator"."""
+    told = {
+        TopicPartition(topic.name, partition.partition_index): error_code(partition.error_code)
+        for topic in response.topics
+        for partition in topic.partitions
+    }
+    for code in told.values():
+        if code in MISROUTED:
+            raise KafkaError(code)
+    return {partition: told.get(partition, ErrorCode.UNKNOWN_SERVER_ERROR) for partition in asked}
 
 
 def _only(results: list[Any], group_id: str) -> Any:

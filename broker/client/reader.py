@@ -58,6 +58,7 @@ class ReaderClient:
         max_bytes: int = limits.MIB,
         max_wait_ms: int = 500,
         *,
+        read_committed: bool = False,
         records_max: int | None = None,
         skip_damaged: bool = False,
     ) -> dict[int, FetchedRecords | KafkaError]:
@@ -67,7 +68,7 @@ class ReaderClient:
         """
         leaders = await self._router.leaders(topic, offsets)
         requests = {
-            leader: _request(topic, {one: offsets[one] for one in partitions}, max_bytes, max_wait_ms)
+            leader: _request(topic, {one: offsets[one] for one in partitions}, max_bytes, max_wait_ms, read_committed)
             for leader, partitions in leaders.items()
         }
         responses = await asyncio.gather(*(self._send(leader, request) for leader, request in requests.items()))

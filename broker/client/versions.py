@@ -2,7 +2,7 @@
 
 Owns: the ranges this client is written for and the choice of the highest version both sides know. A range
 ends before the version that replaces topic *names* by topic *ids* where the client addresses topics by name
-(Produce 13, Fetch 13, DeleteTopics 6, OffsetFetch 10) and before FindCoordinator's batched form (4): every
+(Produce 13, Fetch 13, DeleteTopics 6, OffsetCommit 10, OffsetFetch 10) and before FindCoordinator's batched form (4): every
 broker since 2.4 up to today's serves something inside these ranges.
 """
 
@@ -18,6 +18,7 @@ CLIENT_VERSIONS: Mapping[int, tuple[int, int]] = {
     ApiKey.FETCH: (4, 12),
     ApiKey.LIST_OFFSETS: (1, 10),
     ApiKey.METADATA: (1, 13),
+    ApiKey.OFFSET_COMMIT: (2, 9),
     ApiKey.OFFSET_FETCH: (2, 9),
     ApiKey.FIND_COORDINATOR: (0, 3),
     ApiKey.DESCRIBE_GROUPS: (0, 6),
@@ -30,6 +31,7 @@ CLIENT_VERSIONS: Mapping[int, tuple[int, int]] = {
     ApiKey.CREATE_PARTITIONS: (0, 3),
     ApiKey.DELETE_GROUPS: (0, 2),
     ApiKey.INCREMENTAL_ALTER_CONFIGS: (0, 1),
+    ApiKey.OFFSET_DELETE: (0, 0),
     ApiKey.DESCRIBE_PRODUCERS: (0, 0),
 }
 

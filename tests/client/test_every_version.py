@@ -12,6 +12,7 @@ from broker.client.versions import CLIENT_VERSIONS
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.api import ApiKey
 from broker.protocol.registry import SERVED
+from broker.types import TopicPartition
 from tests.support.broker_process import BrokerProcess
 
 Check = Callable[[Client, str, int], None]
@@ -78,6 +79,20 @@ def groups(client: Client, topic: str, version: int) -> None:
     assert failure.value.code is ErrorCode.GROUP_ID_NOT_FOUND
 
 
+def group_offsets(client: Client, topic: str, version: int) -> None:
+    group_id, first, second = f"{topic}-offsets", TopicPartition(topic, 0), TopicPartition(topic, 1)
+    outcome = client.commit_group_offsets(group_id, {first: 0, second: 0, TopicPartition(topic, 9): 0})
+    assert outcome == {
+        first: ErrorCode.NONE,
+        second: ErrorCode.NONE,
+        TopicPartition(topic, 9): ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    }
+    assert [(o.topic, o.partition, o.offset) for o in client.group_offsets(group_id)] == [(topic, 0, 0), (topic, 1, 0)]
+    assert client.delete_group_offsets(group_id, [first]) == {first: ErrorCode.NONE}
+    assert [offset.partition for offset in client.group_offsets(group_id)] == [1]
+    client.delete_group(group_id)
+
+
 def producers(client: Client, topic: str, version: int) -> None:
     assert client.describe_producers(topic) == []
 
@@ -97,6 +112,8 @@ CHECKS: dict[int, Check] = {
     ApiKey.FIND_COORDINATOR: groups,
     ApiKey.DESCRIBE_GROUPS: groups,
     ApiKey.LIST_GROUPS: groups,
+    ApiKey.OFFSET_COMMIT: group_offsets,
+    ApiKey.OFFSET_DELETE: group_offsets,
     ApiKey.OFFSET_FETCH: groups,
     ApiKey.DELETE_GROUPS: groups,
     ApiKey.DESCRIBE_PRODUCERS: producers,

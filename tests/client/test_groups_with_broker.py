@@ -93,6 +93,26 @@ def test_several_groups_are_described_each_with_its_own_outcome(
     assert found["nobody"].state in ("Dead", "")
 
 
+def test_offsets_of_a_group_are_set_by_nobody_only_while_it_has_no_members(
+    client: Client, consumer: Consumer, topic: str, group_id: str
+) -> None:
+    first = TopicPartition(topic, 0)
+    assert client.commit_group_offsets(group_id, {first: 2}) == {first: ErrorCode.UNKNOWN_MEMBER_ID}
+    assert client.delete_group_offsets(group_id, [first]) == {first: ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC}
+    consumer.unsubscribe()
+    wait_until(lambda: consumer.poll(0) or client.describe_group(group_id).state == "Empty", "the consumer has left")
+    assert client.commit_group_offsets(group_id, {first: 2}) == {first: ErrorCode.NONE}
+    assert [offset.offset for offset in client.group_offsets(group_id)] == [2]
+    assert client.delete_group_offsets(group_id, [first]) == {first: ErrorCode.NONE}
+    assert client.group_offsets(group_id) == []
+
+
+def test_offsets_of_a_group_that_does_not_exist_cannot_be_deleted(client: Client, topic: str) -> None:
+    with pytest.raises(KafkaError) as failure:
+        client.delete_group_offsets("nobody", [TopicPartition(topic, 0)])
+    assert failure.value.code is ErrorCode.GROUP_ID_NOT_FOUND
+
+
 def test_telemetry_tells_the_time_of_the_record_each_group_reads_next(
     broker_process: BrokerProcess, client: Client, consumer: Consumer, topic: str, group_id: str
 ) -> None:

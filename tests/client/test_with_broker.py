@@ -270,3 +270,14 @@ def test_a_plan_gone_stale_deletes_nothing(internal: Client, client: Client, top
     assert outcome.deleted_segments == 0
     assert "out of date" in outcome.error_message
     assert len(client.fetch_records(topic, 0, 0)) == 1
+
+
+def test_what_is_set_for_all_brokers_is_described_and_removed(client: Client) -> None:
+    client.alter_broker_configs(None, {"log.retention.ms": "123456789"})
+    found = {entry.name: entry for entry in client.describe_broker_configs(None)}
+    assert (found["log.retention.ms"].value, found["log.retention.ms"].source) == (
+        "123456789",
+        "DYNAMIC_DEFAULT_BROKER_CONFIG",
+    )
+    client.alter_broker_configs(None, {"log.retention.ms": None})
+    assert "log.retention.ms" not in {entry.name for entry in client.describe_broker_configs(None)}
