@@ -70,10 +70,14 @@ class ManagedService:
             self._backoff.reset()
             self._task = asyncio.create_task(self._run(), name=self.spec.name)
 
-    async def stop(self, seconds: float | None = None) -> None:
-        """Returns when the process is gone: SIGTERM, and SIGKILL after ``seconds``."""
+    def release(self) -> None:
+        """Let it run, but do not start it again when it ends: its turn to stop comes."""
         self._wanted = False
         self._changed.set()
+
+    async def stop(self, seconds: float | None = None) -> None:
+        """Returns when the process is gone: SIGTERM, and SIGKILL after ``seconds``."""
+        self.release()
         if self._task is None:
             return
         if self._child is not None:

@@ -24,6 +24,7 @@ from broker.supervisor.screen import Screen
 from broker.supervisor.service import ServiceSpec
 
 TAIL_LINES_MAX = 200
+IMPATIENT_AFTER_SECONDS = 1.0
 
 
 class SetupFailed(Exception):
@@ -57,6 +58,7 @@ class Supervisor:
         self._stop_requested = asyncio.Event()
         self._setup_done = asyncio.Event()
         self._setup_child: Child | None = None
+        self._stop_asked_at = 0.0
         self._changing: set[str] = set()
         self._failed = ""
 
@@ -64,7 +66,7 @@ class Supervisor:
         """Until a signal, or until set-up fails. Returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.request_stop)
+            loop.add_signal_handler(number, self.request_stop, number)
         await self._control.start()
         start = asyncio.create_task(self._start())
         try:
@@ -120,19 +122,27 @@ class Supervisor:
 
     # Down ----------------------------------------------------------------------------------------------
 
-    def request_stop(self) -> None:
-        """What a signal does. Asked a second time, nobody is waited for any more."""
-        if self._stop_requested.is_set():
+    def request_stop(self, number: int = signal.SIGTERM) -> None:
+        """What a signal does. After a second Ctrl-C nobody is waited for any more.
+
+        One wish may arrive as several signals: make and service managers send it to a process and to its whole
+        group. Only a person's second Ctrl-C, a while after the first, is a wish of its own.
+        """
+        now = time.monotonic()
+        if not self._stop_requested.is_set():
+            self._screen.line("Stopping.")
+            self._stop_asked_at = now
+            self._stop_requested.set()
+        elif number == signal.SIGINT and now - self._stop_asked_at >= IMPATIENT_AFTER_SECONDS:
             for service in self._services.values():
-                service.kill("asked twice to stop")
-            return
-        self._screen.line("Stopping.")
-        self._stop_requested.set()
+                service.kill("asked again to stop")
 
     async def _stop(self) -> None:
         if self._setup_child is not None:
             self._setup_child.kill()
             await self._setup_child.wait()
+        for service in self._services.values():
+            service.release()
         deadline = time.monotonic()
         for roles, seconds in STOP_ORDER:
             # Deadlines add up, so what one group did not need the next may use.

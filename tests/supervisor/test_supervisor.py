@@ -108,13 +108,37 @@ async def test_time_one_service_does_not_need_to_stop_goes_to_the_next(install: 
     assert "bye" in (install.home / "logs" / "collector.log").read_text()
 
 
-async def test_asked_twice_it_waits_for_nobody(install: Installations) -> None:
-    installation = install(spec("broker-1", IGNORES_TERM))
+async def test_a_second_ctrl_c_waits_for_nobody(install: Installations, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.supervisor.supervisor.IMPATIENT_AFTER_SECONDS", 0.0)
+    installation = install(spec("broker-1", IGNORES_TERM), spec("redis", IGNORES_TERM))
     await installation.until_said("^Ottla is ready")
     started = time.monotonic()
-    installation.supervisor.request_stop()
-    await installation.stop()
+    os.kill(os.getpid(), signal.SIGINT)
+    await installation.until_said("^Stopping")
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await installation.task == 0
     assert time.monotonic() - started < 2
+
+
+async def test_one_wish_to_stop_may_arrive_as_several_signals(install: Installations) -> None:
+    installation = install(spec("broker-1"), spec("web"))
+    await installation.until_said("^Ottla is ready")
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    assert await installation.task == 0
+    assert order(installation.screen.lines, "stopped") == ["web", "broker-1"]
+    assert not installation.screen.said("killed")
+
+
+async def test_what_dies_while_everything_stops_is_not_started_again(install: Installations) -> None:
+    slow = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: time.sleep(1) or exit(0)); print('ready', flush=True)\nwhile True: signal.pause()"
+    installation = install(spec("web", slow), spec("broker-1"))
+    await installation.until_said("^Ottla is ready")
+    pid = service(installation, "broker-1")["pid"]
+    installation.supervisor.request_stop()
+    os.kill(pid, signal.SIGKILL)
+    assert await installation.task == 0
+    assert not installation.screen.said("restart")
 
 
 async def test_a_killed_process_is_started_again_and_the_screen_says_so(install: Installations) -> None:
