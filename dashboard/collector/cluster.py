@@ -9,6 +9,7 @@ does, the newest leader epoch known counts, and the row keeps the name of its so
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -72,6 +73,7 @@ class ClusterModel:
         self._progress: dict[str, Progress] = {}
         self._touched = Touched()
         self._configs: dict[str, TopicSample] = {}
+        self._copies = (Counter[int](), Counter[int](), Counter[int]())
         self._readers: dict[str, set[str]] = {}
         """Topic → groups with an offset on it or a partition of it."""
 
@@ -126,6 +128,8 @@ class ClusterModel:
         group_topics = self._derive_groups(regroup)
         gone = [topic_scope(name) for name in self._derive_topics(changed_topics | group_topics)]
         gone += [group_scope(group_id) for group_id in regroup if group_id not in self.groups]
+        if changed_topics:
+            self._count_copies()
         self._derive_brokers()
         return Derived(
             details=self._details(changed_topics | group_topics, regroup),
@@ -264,23 +268,25 @@ class ClusterModel:
     def _topic_groups(self, name: str) -> list[TopicGroupRow]:
         return [self.groups[group_id].on_topic(name) for group_id in sorted(self._readers.get(name, ()))]
 
-    def _derive_brokers(self) -> None:
-        leads: dict[int, int] = {}
-        copies: dict[int, int] = {}
-        sizes: dict[int, int] = {}
+    def _count_copies(self) -> None:
+        """Per broker: partitions it leads, copies it keeps, bytes it told. Only when some partition changed."""
+        leads, copies, sizes = Counter[int](), Counter[int](), Counter[int]()
         for rows in self.partitions.values():
             for row in rows.values():
-                leads[row.leader] = leads.get(row.leader, 0) + 1
-                for replica in row.replicas:
-                    copies[replica] = copies.get(replica, 0) + 1
-                sizes[row.source] = sizes.get(row.source, 0) + (row.size_bytes or 0)
+                leads[row.leader] += 1
+                copies.update(row.replicas)
+                sizes[row.source] += row.size_bytes or 0
+        self._copies = (leads, copies, sizes)
+
+    def _derive_brokers(self) -> None:
+        leads, copies, sizes = self._copies
         self.brokers = {
             broker_id: _broker_row(
                 known,
                 is_controller=broker_id == self.controller_id,
-                leaders=leads.get(broker_id, 0),
-                replicas=copies.get(broker_id, 0),
-                size_bytes=sizes.get(broker_id, 0),
+                leaders=leads[broker_id],
+                replicas=copies[broker_id],
+                size_bytes=sizes[broker_id],
             )
             for broker_id, known in sorted(self._known.items())
         }

@@ -63,6 +63,7 @@ class Collector:
         self._facts: Sequence[AlertRow] = ()
         self._heard_ms: dict[int, int] = {}
         self._dirty = asyncio.Event()
+        self._written_seq = 0
         self._waiting_for = {broker_id for broker_id, _ in sources}
         """Brokers that have neither answered nor failed yet: before that there is nothing true to publish."""
 
@@ -143,14 +144,18 @@ class Collector:
             if not self._pipeline.begun:
                 self._pipeline.begin(last_seq=await self._store.last_seq(), now_ms=now_ms)
             plan = self._pipeline.step(await self._store.watched(now_ms / 1000), self._facts, now_ms)
-            await self._store.write(plan.write)
+            found_seq = await self._store.write(plan.write)
+            if not plan.write.clear and found_seq != self._written_seq:
+                logger.info("the live store lost its state or has another writer: writing all of it")
+                self._pipeline.forget()
+                self._dirty.set()
+            self._written_seq = plan.write.seq
+            for frame in plan.frames:
+                await self._send(frame)
         except StoreError as error:
             logger.warning("cannot publish: %s", error)
             self._pipeline.forget()
             await asyncio.sleep(RETRY_SECONDS_MAX / 2)
-            return
-        for frame in plan.frames:
-            await self._send(frame)
 
     # What brokers cannot know ----------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 import msgspec
+import redis
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.http import QueryDict
 
@@ -40,6 +41,7 @@ SOCKETS_MAX = 1_000
 CLOSE_PROTOCOL = 4400
 CLOSE_LOGIN = 4401
 CLOSE_TOO_MANY = 4429
+CLOSE_TRY_LATER = 1013
 
 logger = logging.getLogger("ottla.live")
 seats = guard.Seats(SOCKETS_PER_USER_MAX, SOCKETS_MAX)
@@ -123,8 +125,13 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.close(CLOSE_LOGIN)
             return
         self._page = page
-        for scope in page.scopes:
-            await self.channel_layer.group_add(channel_group(scope), self.channel_name)
+        try:
+            for scope in page.scopes:
+                await self.channel_layer.group_add(channel_group(scope), self.channel_name)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("cannot subscribe: %s", error)
+            await self.close(CLOSE_TRY_LATER)
+            return
         await self._renew_watch()
         await self._snapshot()
 
@@ -134,8 +141,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._dirty.clear()
         self._points.clear()
         self._resend.clear()
-        for scope in page.scopes if page is not None else ():
-            await self.channel_layer.group_discard(channel_group(scope), self.channel_name)
+        try:
+            for scope in page.scopes if page is not None else ():
+                await self.channel_layer.group_discard(channel_group(scope), self.channel_name)
+        except (redis.RedisError, OSError) as error:
+            logger.debug("cannot leave: %s", error)  # Nothing is delivered either; the layer forgets with the socket.
 
     # What the collector says -----------------------------------------------------------------------
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 
+import redis
 from channels.layers import get_channel_layer
 
 from dashboard.live.state import Frame, encode, is_detail
+from dashboard.live.store import StoreError
 
 FRAME_EVENT = "live.frame"
 
@@ -26,4 +28,7 @@ async def send_frame(frame: Frame) -> None:
     """Publish to everybody who watches the frame's scope. Nobody waits for it; a lost one is a visible gap."""
     layer = get_channel_layer()
     assert layer is not None, "CHANNEL_LAYERS is not configured"
-    await layer.group_send(channel_group(frame.scope), {"type": FRAME_EVENT, "frame": encode(frame)})
+    try:
+        await layer.group_send(channel_group(frame.scope), {"type": FRAME_EVENT, "frame": encode(frame)})
+    except (redis.RedisError, OSError) as error:
+        raise StoreError(f"The channel layer does not answer: {error}") from error

@@ -81,7 +81,10 @@ class LiveStore(Protocol):
     async def read(self, scopes: Sequence[str]) -> Snapshot: ...
     async def history(self, series: str) -> list[Point]: ...
     async def last_seq(self) -> int: ...
-    async def write(self, write: Write) -> None: ...
+    async def write(self, write: Write) -> int:
+        """Returns the ``seq`` found before: another than was last written means the store lost or gained something."""
+        ...
+
     async def watch(self, scopes: Iterable[str], now_s: float) -> None: ...
     async def watched(self, now_s: float) -> set[str]: ...
 
@@ -155,10 +158,11 @@ class RedisLiveStore:
             raise StoreError(f"The live store does not answer: {error}") from error
         return int(raw or 0)
 
-    async def write(self, write: Write) -> None:
+    async def write(self, write: Write) -> int:
         values: dict[str, bytes | int] = {"seq": write.seq, "pulse": state.encode(write.pulse)}
         values |= {scope: state.encode(scope_state) for scope, scope_state in write.scopes.items()}
         pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hget(SNAPSHOT_KEY, "seq")
         if write.clear:
             pipeline.delete(SNAPSHOT_KEY)
         pipeline.hset(SNAPSHOT_KEY, mapping=values)  # type: ignore[arg-type]
@@ -170,9 +174,10 @@ class RedisLiveStore:
             pipeline.ltrim(key, -points_max(series), -1)
             pipeline.expire(key, HISTORY_EXPIRE_SECONDS)
         try:
-            await pipeline.execute()
+            found, *_ = await pipeline.execute()
         except (redis.RedisError, OSError) as error:
             raise StoreError(f"The live store does not answer: {error}") from error
+        return int(found or 0)
 
     async def watch(self, scopes: Iterable[str], now_s: float) -> None:
         until = dict.fromkeys(scopes, now_s + WATCH_SECONDS)
@@ -209,10 +214,10 @@ class MemoryStore:
     def history(self, series: str) -> list[Point]:
         return list(self.points.get(series, ()))
 
-    def write(self, write: Write) -> None:
+    def write(self, write: Write) -> int:
+        found, self.seq = self.seq, write.seq
         if write.clear:
             self.values.clear()
-        self.seq = write.seq
         self.values["pulse"] = state.encode(write.pulse)
         for scope, scope_state in write.scopes.items():
             self.values[scope] = state.encode(scope_state)
@@ -221,6 +226,7 @@ class MemoryStore:
         for series, point in write.points.items():
             self.points.setdefault(series, []).append(point)
             del self.points[series][: -points_max(series)]
+        return found
 
 
 class MemoryLiveStore:
@@ -238,8 +244,8 @@ class MemoryLiveStore:
     async def last_seq(self) -> int:
         return self.memory.seq
 
-    async def write(self, write: Write) -> None:
-        self.memory.write(write)
+    async def write(self, write: Write) -> int:
+        return self.memory.write(write)
 
     async def watch(self, scopes: Iterable[str], now_s: float) -> None:
         self.memory.watches |= dict.fromkeys(scopes, now_s + WATCH_SECONDS)

@@ -45,10 +45,10 @@ class FailingStore(MemoryLiveStore):
 
     down = False
 
-    async def write(self, write: Write) -> None:
+    async def write(self, write: Write) -> int:
         if self.down:
             raise StoreError("The live store does not answer: test")
-        await super().write(write)
+        return await super().write(write)
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +175,15 @@ async def test_a_store_in_trouble_only_delays() -> None:
         world.store.down = False
         await world.until(world.head)
         assert world.head().topics == 1
+
+
+async def test_a_store_that_lost_everything_is_filled_again() -> None:
+    async with running(World()) as world:
+        world.sources[0].script.put_nowait(first())
+        await world.until(lambda: "topic:orders" in world.memory.values)
+        world.memory.values.clear()
+        world.memory.seq = 0
+        await world.until(lambda: {"topics", "groups", "topic:orders"} <= set(world.memory.values))
 
 
 async def test_facts_become_alerts() -> None:
