@@ -53,6 +53,8 @@ DECISIONS_MAX = 20
 APPLY_TIMEOUT_SECONDS = 30.0
 """How long a committed change may take to come back through the watch."""
 STORE_RETRY_SECONDS = 0.5
+VISIBILITY_SECONDS = 1.0
+"""How long an admin request's answer may wait for the other brokers. One that hangs must not stop the cluster."""
 
 Subscriber = Callable[[ImageDelta], None]
 Result = TypeVar("Result")
@@ -93,6 +95,7 @@ class ClusterDriver:
         self._subscribers: list[Subscriber] = []
         self._advanced = asyncio.Event()
         """Set, and replaced by a new one, whenever the image advances."""
+        self._unacknowledged = asyncio.Event()
         self._duty = asyncio.Event()
         self._leadership_unchecked = True
         """Brokers came or went (or we were elected) since the controller last looked at all partitions."""
@@ -136,6 +139,7 @@ class ClusterDriver:
         await self._open_registration()
         self._spawn(self._keep_session(), "cluster-session")
         self._spawn(self._do_duty(), "cluster-controller")
+        self._spawn(self._keep_acknowledging(), "cluster-acknowledge")
         await self._wait_until(lambda image: self._is_registered(image), "registration")
 
     async def stop(self) -> None:
@@ -252,7 +256,7 @@ class ClusterDriver:
                 raise KafkaError(
                     ErrorCode.REQUEST_TIMED_OUT, f"The metadata store is not available: {error}"
                 ) from error
-            await self._wait_revision(revision)
+            await self._wait_visible(revision)
             return decision.results
         raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, "Too many concurrent changes of the cluster's metadata.")
 
@@ -293,10 +297,26 @@ class ClusterDriver:
                 log.exception("metadata: a subscriber failed on revision %d", image.revision)
         self._advanced.set()
         self._advanced = asyncio.Event()
+        self._unacknowledged.set()
         self._note_for_controller(delta)
 
     async def _wait_revision(self, revision: int) -> None:
         await self._wait_until(lambda image: image.revision >= revision, f"revision {revision}")
+
+    async def _wait_visible(self, revision: int) -> None:
+        """Wait until every live broker acts on ``revision``: clients ask any of them next."""
+        await self._wait_revision(revision)
+        if len(self.image.brokers) > 1:
+            with contextlib.suppress(StoreUnavailable):  # it is committed; the others will see it
+                await self._store.wait_acknowledged(revision, VISIBILITY_SECONDS)
+
+    async def _keep_acknowledging(self) -> None:
+        while True:
+            await self._unacknowledged.wait()
+            self._unacknowledged.clear()
+            if len(self.image.brokers) > 1 and self._session is not None:
+                with contextlib.suppress(StoreUnavailable):  # said again with the next revision
+                    await self._store.acknowledge(self._session, self.image.revision)
 
     async def _wait_until(self, condition: Callable[[ClusterImage], bool], what: str) -> None:
         try:

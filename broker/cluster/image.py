@@ -268,7 +268,7 @@ class _TopicFold:
         )
 
     def result(self) -> dict[str, object]:
-        for topic_id in self._records.keys() | self._partitions.keys():
+        for topic_id in {**self._records, **self._partitions}:  # in order: every broker has the same image
             self._rebuild(topic_id)
         if self._by_name is None:
             return {}

@@ -11,8 +11,9 @@ How the promises of the port are kept:
 - *Atomic and ordered:* every write is one ``BEGIN IMMEDIATE`` transaction; WAL with ``synchronous=FULL`` makes it
   durable before ``commit`` returns.
 - *The loop never blocks:* one thread owns the connection (``worker.py``).
-- *Watching is nearly free:* own commits wake the watchers at once; commits of other processes are noticed by ``PRAGMA
-  data_version``, which reads a few bytes of shared memory every ``poll_interval`` in that thread.
+- *Watching is nearly free:* own commits wake the watchers at once; those of other processes are announced through a pipe
+  (``wake_pipes.py``) and, should that fail, noticed by ``PRAGMA data_version``, which reads a few bytes of shared memory
+  every ``poll_interval`` in that thread.
 - *Dead or late:* a session's holder keeps a lock (``session_locks.py``) for as long as its process lives, so a killed
   broker is recognised at once; a hung one by its deadline on the monotonic clock. Deadlines of another boot are void.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sqlite3
 import time
@@ -45,6 +47,7 @@ from broker.metadata.store import (
     Transaction,
     VersionIs,
 )
+from broker.metadata.wake_pipes import ACKNOWLEDGED, NEWS, WakePipes
 from broker.metadata.worker import Worker, WorkerClosed
 
 T = TypeVar("T")
@@ -74,7 +77,8 @@ CREATE TABLE IF NOT EXISTS store (singleton INTEGER PRIMARY KEY CHECK (singleton
 INSERT OR IGNORE INTO store VALUES (1, 0);
 """
 _LIVENESS_SCHEMA = """
-CREATE TABLE IF NOT EXISTS liveness.deadline (session TEXT PRIMARY KEY, deadline_ms INTEGER NOT NULL) WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS liveness.deadline (session TEXT PRIMARY KEY, deadline_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS liveness.acknowledged (session TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID
 """
 
 
@@ -92,8 +96,11 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: set[asyncio.Event] = set()
         """One per watcher, set when there may be something new. Touched on the loop only."""
+        self._acknowledged: set[asyncio.Event] = set()
+        """One per ``wait_acknowledged``, set when there may be an answer. Touched on the loop only."""
         self._closing = False
         self._data_version = -1
+        self._pipes = WakePipes(self._path)
         self._locks = SessionLocks(self._path)
         """Touched in the thread only."""
 
@@ -101,12 +108,16 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         self._worker.start()
         await self._run(self._open)
+        if self._pipes.descriptor is not None:
+            self._loop.add_reader(self._pipes.descriptor, self._on_woken)
 
     async def close(self) -> None:
         """Sessions end as if closed; a process that dies instead loses them to the next ``expire_sessions``."""
         if self._closing:
             return
         self._closing = True
+        if self._loop is not None and self._pipes.descriptor is not None:
+            self._loop.remove_reader(self._pipes.descriptor)
         self._wake_watchers()
         await self._worker.close(self._shut)
 
@@ -138,6 +149,24 @@ class SqliteStore:
         if expired:
             self._wake_watchers()
         return expired
+
+    async def acknowledge(self, session: str, revision: int) -> None:
+        await self._run(lambda: self._acknowledge(session, revision))
+
+    async def wait_acknowledged(self, revision: int, timeout_seconds: float) -> bool:
+        changed = asyncio.Event()
+        self._acknowledged.add(changed)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not await self._run(lambda: self._is_acknowledged(revision)):
+                    with contextlib.suppress(TimeoutError):  # a pipe may have failed: look again anyway
+                        await asyncio.wait_for(changed.wait(), POLL_INTERVAL_SECONDS)
+                    changed.clear()
+        except TimeoutError:
+            return False
+        finally:
+            self._acknowledged.discard(changed)
+        return True
 
     async def watch(self, after_revision: int) -> AsyncGenerator[Commit, None]:
         changed = asyncio.Event()
@@ -174,10 +203,20 @@ class SqliteStore:
         for changed in self._changed:
             changed.set()
 
+    def _on_woken(self) -> None:
+        messages = self._pipes.read()
+        if NEWS in messages:
+            self._wake_watchers()
+        if ACKNOWLEDGED in messages:
+            for changed in self._acknowledged:
+                changed.set()
+
     # In the thread -----------------------------------------------------------------------------------
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        for path in (self._path, Path(f"{self._path}-liveness")):
+            _create_private(path)
         database = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
         try:
             database.execute("ATTACH DATABASE ? AS liveness", (f"{self._path}-liveness",))
@@ -190,6 +229,7 @@ class SqliteStore:
             raise
         self._database = database
         self._data_version = self._read_data_version()
+        self._pipes.open()
 
     def _create_schema(self, database: sqlite3.Connection) -> None:
         database.execute("BEGIN IMMEDIATE")
@@ -201,7 +241,8 @@ class SqliteStore:
                 for statement in _SCHEMA.split(";"):
                     database.execute(statement)
                 database.execute(f"PRAGMA main.user_version = {SCHEMA_VERSION}")
-            database.execute(_LIVENESS_SCHEMA)  # its file may have been lost: it holds nothing that lasts
+            for statement in _LIVENESS_SCHEMA.split(";"):  # its file may have been lost: it holds nothing that lasts
+                database.execute(statement)
         except BaseException:
             database.execute("ROLLBACK")
             raise
@@ -215,6 +256,7 @@ class SqliteStore:
                 self._close_session(session)
         finally:
             self._locks.release_all()
+            self._pipes.close()
             self._database.close()
             self._database = None
 
@@ -253,6 +295,7 @@ class SqliteStore:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
+        self._pipes.wake_others(NEWS)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -348,6 +391,17 @@ class SqliteStore:
             _end_sessions(database, overdue)
         return len(overdue)
 
+    def _acknowledge(self, session: str, revision: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO liveness.acknowledged VALUES (?, ?)", (session, revision))
+        self._pipes.wake_others(ACKNOWLEDGED)
+
+    def _is_acknowledged(self, revision: int) -> bool:
+        behind = self._db.execute(
+            "SELECT 1 FROM main.session LEFT JOIN liveness.acknowledged ON session = id WHERE ifnull(revision, 0) < ?",
+            (revision,),
+        )
+        return behind.fetchone() is None
+
     def _overdue(self, database: sqlite3.Connection) -> list[str]:
         rows = database.execute(
             "SELECT id, name, timeout_ms, boot, deadline_ms FROM main.session LEFT JOIN liveness.deadline ON session = id"
@@ -379,6 +433,15 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+
+
+def _create_private(path: Path) -> None:
+    """Make the file before SQLite would, readable by its owner only; SQLite gives its companions the same mode.
+
+    A file that exists is not touched: closing any descriptor of it would drop this process's locks on it.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _switch_to_wal(database: sqlite3.Connection, schema: str) -> None:
@@ -439,6 +502,7 @@ def _write(database: sqlite3.Connection, puts: list[tuple[str, bytes, str | None
 def _end_sessions(database: sqlite3.Connection, sessions: list[str]) -> None:
     for session in sessions:
         database.execute("DELETE FROM liveness.deadline WHERE session = ?", (session,))
+        database.execute("DELETE FROM liveness.acknowledged WHERE session = ?", (session,))
         database.execute("DELETE FROM main.session WHERE id = ?", (session,))
         keys = [row[0] for row in database.execute("SELECT key FROM entry WHERE session = ? ORDER BY key", (session,))]
         if keys:

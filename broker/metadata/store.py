@@ -135,5 +135,11 @@ class MetadataStore(Protocol):
     async def expire_sessions(self) -> int:
         """End the sessions of others that are overdue or dead; how many. Stores with a server of their own return 0."""
 
+    async def acknowledge(self, session: str, revision: int) -> None:
+        """Let the others know that this session's holder acts on everything up to ``revision``. Best effort."""
+
+    async def wait_acknowledged(self, revision: int, timeout_seconds: float) -> bool:
+        """Wait until every session has acknowledged ``revision`` or ended; False if that takes too long."""
+
     def watch(self, after_revision: int) -> AsyncGenerator[Commit, None]:
         """Commits with a revision > ``after_revision``, for as long as the store is open."""

@@ -261,6 +261,7 @@ async def test_a_broker_that_fell_behind_the_change_log_reads_a_snapshot(
     open_driver: Open, shared: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver_module, "STORE_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(driver_module, "VISIBILITY_SECONDS", 0.01)
     driver = await open_driver()
     other = await open_driver(2)
     await until(driver, lambda image: image.is_settled(2))
@@ -290,6 +291,37 @@ async def test_a_subscriber_that_fails_does_not_cut_off_the_others(
         (result,) = await driver.create_topics([topic("a")])
     assert result.error is None
     assert len(seen) == 1
+
+
+async def test_every_live_broker_knows_before_the_answer(tmp_path: Path, opened: list[ClusterDriver]) -> None:
+    drivers = [
+        ClusterDriver(
+            # Polling would take an hour: what is here is known because it was told.
+            SqliteStore(tmp_path / "metadata.sqlite3", poll_interval=3_600),
+            BrokerConfig.from_environment({}, node_id=broker_id),
+            incarnation="life",
+        )
+        for broker_id in (1, 2, 3)
+    ]
+    for driver in drivers:
+        opened.append(driver)
+        await driver.start()
+        await driver.register()
+    for number in range(10):
+        await drivers[number % 3].create_topics([topic(f"t{number}")])
+        assert [f"t{number}" in driver.image.topics_by_name for driver in drivers] == [True] * 3
+
+
+async def test_a_broker_that_hangs_delays_an_answer_and_does_not_prevent_it(
+    open_driver: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "VISIBILITY_SECONDS", 0.05)
+    first, second = await open_driver(1), await open_driver(2)
+    await until(first, lambda image: image.is_settled(2))
+    store_of(second).unavailable = True
+    (result,) = await first.create_topics([topic("a")])
+    assert result.error is None
+    store_of(second).unavailable = False
 
 
 # Topics made because they were needed --------------------------------------------------------------------

@@ -276,6 +276,31 @@ class StoreContract:
         assert entry is not None
         assert entry.value == b"2"
 
+    # Acknowledging ---------------------------------------------------------------------------------
+
+    async def test_waiting_ends_when_the_last_session_acknowledges(self, open_store: OpenStore) -> None:
+        stores = [await open_store() for _ in range(3)]
+        sessions = [await store.open_session(f"broker-{i}", TIMEOUT_MS) for i, store in enumerate(stores)]
+        revision = await stores[0].commit(put(a=b"1"))
+        waiting = asyncio.create_task(stores[0].wait_acknowledged(revision, 20))
+        await stores[0].acknowledge(sessions[0], revision)
+        await stores[1].acknowledge(sessions[1], revision + 1)
+        await stores[2].acknowledge(sessions[2], revision - 1)
+        assert not await stores[0].wait_acknowledged(revision, 0.05)
+        assert not waiting.done()
+        await stores[2].acknowledge(sessions[2], revision)
+        assert await waiting
+
+    async def test_a_session_that_ended_is_not_waited_for(self, open_store: OpenStore) -> None:
+        here, there = await open_store(), await open_store()
+        revision = await here.commit(put(a=b"1"))
+        assert await here.wait_acknowledged(revision, 1)
+        session = await there.open_session("broker-1", TIMEOUT_MS)
+        waiting = asyncio.create_task(here.wait_acknowledged(revision, 20))
+        assert not await here.wait_acknowledged(revision, 0.01)
+        await there.close_session(session)
+        assert await waiting
+
 
 async def take(store: MetadataStore, after_revision: int, count: int) -> list[Commit]:
     """The next ``count`` commits, or fewer if the store closes."""

@@ -46,6 +46,7 @@ class MemoryCluster:
     names: dict[str, tuple[str, MemoryStore]] = field(default_factory=dict)
     """Session name → (session, holder), from opening to closing, whether or not the session ran out in between."""
     waiters: set[asyncio.Event] = field(default_factory=set)
+    acknowledged: dict[str, int] = field(default_factory=dict)
 
     def write(self, puts: dict[str, bytes], deletes: list[str], owner: dict[str, str]) -> int:
         deletes = [key for key in deletes if key in self.entries]
@@ -69,6 +70,8 @@ class MemoryCluster:
     def end(self, session: str) -> None:
         if self.sessions.pop(session, None) is not None:
             self.write({}, sorted(key for key, owner in self.owners.items() if owner == session), {})
+            for waiter in self.waiters:
+                waiter.set()
 
     def compact(self) -> None:
         """Forget the changes made so far."""
@@ -167,6 +170,26 @@ class MemoryStore:
         for session in overdue:
             self._cluster.end(session)
         return len(overdue)
+
+    async def acknowledge(self, session: str, revision: int) -> None:
+        await self._turn()
+        self._cluster.acknowledged[session] = revision
+        for waiter in self._cluster.waiters:
+            waiter.set()
+
+    async def wait_acknowledged(self, revision: int, timeout_seconds: float) -> bool:
+        cluster, waiter = self._cluster, asyncio.Event()
+        cluster.waiters.add(waiter)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while any(cluster.acknowledged.get(session, 0) < revision for session in cluster.sessions):
+                    await waiter.wait()
+                    waiter.clear()
+        except TimeoutError:
+            return False
+        finally:
+            cluster.waiters.discard(waiter)
+        return True
 
     async def watch(self, after_revision: int) -> AsyncGenerator[Commit, None]:
         waiter = asyncio.Event()

@@ -270,3 +270,35 @@ async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
     assert entry is not None
     assert len(keys) == int(entry.value) + 1, "a commit is there as a whole"
     await store.close()
+
+
+async def test_another_stores_commit_is_seen_long_before_the_next_poll(path: Path) -> None:
+    here, there = SqliteStore(path, poll_interval=3_600), SqliteStore(path, poll_interval=3_600)
+    await here.start()
+    await there.start()
+    revision = await here.commit(put(a=b"1"))
+    watching = asyncio.create_task(take(here, revision, 1))
+    await there.commit(put(a=b"2"))
+    assert (await watching)[0].puts[0].value == b"2"
+    await here.close()
+    await there.close()
+
+
+async def test_without_pipes_polling_finds_the_commits_of_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite.WakePipes, "open", lambda self: None)
+    here, there = await started(path), await started(path)
+    revision = await here.commit(put(a=b"1"))
+    watching = asyncio.create_task(take(here, revision, 1))
+    await there.commit(put(a=b"2"))
+    assert (await watching)[0].puts[0].value == b"2"
+    await here.close()
+    await there.close()
+
+
+async def test_only_the_owner_can_read_the_metadata(path: Path) -> None:
+    store = await started(path)
+    await store.commit(put(a=b"1"))
+    modes = {entry.name: entry.stat().st_mode & 0o077 for entry in os.scandir(path.parent)}
+    assert len(modes) >= 4
+    assert set(modes.values()) == {0}
+    await store.close()
