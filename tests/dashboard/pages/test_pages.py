@@ -259,3 +259,33 @@ def test_when_the_store_is_down_the_page_says_so(viewer: Client, settings: Any) 
     answer = viewer.get("/")
     assert answer.status_code == 200
     assert "Live data is not available" in answer.content.decode()
+
+
+def test_the_sidebar_is_there_for_everybody_and_the_administration_only_for_staff(
+    viewer: Client, admin_client: Client, cluster: Bench
+) -> None:
+    for_viewer, for_admin = (client.get("/").content.decode() for client in (viewer, admin_client))
+    for body in (for_viewer, for_admin):
+        for address in ("/topics/", "/groups/"):
+            assert f'href="{address}"' in body
+        assert "Log out" in body
+    assert "/admin/" not in for_viewer
+    assert "/admin/auth/user/" in for_admin
+
+
+def test_an_address_longer_than_the_socket_takes_still_works(viewer: Client, cluster: Bench) -> None:
+    assert viewer.get("/topics/", {"q": "x" * 5000}).status_code == 200
+
+
+def test_a_silent_collector_is_said(viewer: Client, cluster: Bench) -> None:
+    cluster.now_ms += 60_000
+    assert "The collector is silent since" in viewer.get("/").content.decode()
+
+
+def test_a_page_about_a_silent_broker_does_not_claim_that_all_is_well(viewer: Client, cluster: Bench) -> None:
+    cluster.model.silent(1, since_ms=START_MS, trouble="refused")
+    cluster.step(now_ms=cluster.now_ms + 6_000)  # Details nobody watches are written late.
+    assert "No broker answers; 2 topics known from before." in viewer.get("/topics/").content.decode()
+    assert "No broker answers; 2 groups known from before." in viewer.get("/groups/").content.decode()
+    assert "Broker 1 does not answer" in viewer.get("/topics/orders/").content.decode()
+    assert "Its coordinator does not answer" in viewer.get("/groups/billing/").content.decode()
