@@ -6,7 +6,7 @@ from django.apps import AppConfig
 class DashboardConfig(AppConfig):
     name = "dashboard"
     label = "dashboard"
-    verbose_name = "Dashboard"
+    verbose_name = "Administration"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

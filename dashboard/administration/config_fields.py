@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from broker.config.definition import ConfigDef, ConfigType, InvalidConfigValue
@@ -87,10 +89,15 @@ class ConfigTextField(forms.CharField):
             help_text=help_text(definition),
             widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
         )
+        self.show_inherited(show(definition, definition.format(definition.default)))
+
+    def show_inherited(self, words: str) -> None:
+        """What acts while the field is empty."""
+        self.widget.attrs["placeholder"] = f"{words} (inherited)"
 
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value)
-        return None if text in self.empty_values else self._canonical(text)
+        return None if not text else self._canonical(text)
 
     def _canonical(self, text: str) -> str:
         try:
@@ -126,9 +133,15 @@ class ConfigChoiceField(forms.TypedChoiceField):
             empty_value=None,
             label=definition.name,
             help_text=help_text(definition),
-            choices=[("", f"inherit ({inherit})"), *((word, word) for word in choices(definition))],
+            choices=[("", f"{inherit} (inherited)"), *((word, word) for word in choices(definition))],
             widget=UnfoldAdminSelectWidget,
         )
+
+    def show_inherited(self, words: str) -> None:
+        self.choices = [("", f"{words} (inherited)"), *((word, word) for word in choices(self.definition))]
+
+
+ConfigField = ConfigTextField | ConfigChoiceField
 
 
 def checked(definition: ConfigDef, raw: str) -> str:
@@ -141,14 +154,20 @@ def checked(definition: ConfigDef, raw: str) -> str:
     return raw
 
 
-def help_text(definition: ConfigDef) -> str:
+def help_text(definition: ConfigDef) -> SafeString:
+    """What it does, its default, and how to write it. Words in backticks become code."""
     default = show(definition, definition.format(definition.default))
     parts = [definition.documentation, f"Default: {default}."]
     if kind(definition) == "duration":
         parts.append("Write 7 d, 12 h, 30 min, 45 s or milliseconds.")
     elif kind(definition) == "size":
         parts.append("Write 1 GiB, 64 MiB, 16 KiB or bytes.")
-    return " ".join(parts)
+    pieces = " ".join(parts).split("`")
+    return format_html_join(
+        "",
+        "{}",
+        ((format_html("<code>{}</code>", piece) if index % 2 else piece,) for index, piece in enumerate(pieces)),
+    )
 
 
 def field_name(config: str) -> str:

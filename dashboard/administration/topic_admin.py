@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from dashboard import audit
@@ -27,7 +29,7 @@ CONFIRMED = "_confirmed"
 
 class TopicAdmin(ModelAdmin):
     form = TopicForm
-    list_display = ("name", "partition_count", "replication_factor", "is_internal")
+    list_display = ("name", "partition_count", "replication_factor", "is_internal", "live_page")
     list_filter = ("internal",)
     search_fields = ("name",)
     actions = None
@@ -38,15 +40,19 @@ class TopicAdmin(ModelAdmin):
     class Media:
         js = ("ottla/js/admin-topics.js",)
 
-    @property
-    def fieldsets(self) -> list[tuple[str | None, dict[str, Any]]]:  # type: ignore[override]
+    def get_fieldsets(self, request: HttpRequest, obj: Topic | None = None) -> Any:
         head = {"fields": ["name", "partition_count", "replication_factor"]}
         return [(None, head), *config_fields.fieldsets()]
 
+    @admin.display(description="Kept by", ordering="internal")
     def is_internal(self, topic: Topic) -> str:
-        return "kept by the broker" if topic.internal else "yours"
+        return "the cluster itself" if topic.internal else "you"
 
-    is_internal.short_description = "Whose"  # type: ignore[attr-defined]
+    @admin.display(description="Live")
+    def live_page(self, topic: Topic) -> SafeString:
+        return format_html(
+            '<a class="ot-live-link" href="{}">offsets and messages</a>', reverse("topic", args=[topic.name])
+        )
 
     # What may be done ---------------------------------------------------------------------------------
 

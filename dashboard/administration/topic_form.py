@@ -6,6 +6,7 @@ the field it is about, and nothing has changed by then.
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 from django import forms
@@ -13,10 +14,13 @@ from django import forms
 from broker import limits
 from broker.errors import ErrorCode
 from dashboard.administration import config_fields
+from dashboard.administration.config_fields import ConfigField
 from dashboard.administration.topic_plan import TopicPlan, plan_change, plan_creation
 from dashboard.gateway import GatewayError, gateway
 from dashboard.models import Topic
 
+OWN_VALUE = "DYNAMIC_TOPIC_CONFIG"
+"""Kafka's name for a value set on the topic itself."""
 _FIELDS_BY_CODE = {
     ErrorCode.INVALID_TOPIC_EXCEPTION: "name",
     ErrorCode.TOPIC_ALREADY_EXISTS: "name",
@@ -37,9 +41,7 @@ class BaseTopicForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.creates = self.instance.topic_id == ""
         self.current: dict[str, str] = {}
-        if "partition_count" in self.fields:
-            self.fields["partition_count"].min_value = 1
-            self.fields["partition_count"].max_value = limits.PARTITIONS_PER_TOPIC_MAX
+        self.inherited: dict[str, str] = {}
         if not self.creates:
             self._load_current()
 
@@ -52,20 +54,28 @@ class BaseTopicForm(forms.ModelForm):
             return
         for entry in entries:
             field = self.fields.get(config_fields.field_name(entry.name))
-            if field is None or entry.value is None:
+            if not isinstance(field, ConfigField) or entry.value is None:
                 continue
             shown = config_fields.show(config_fields.EDITABLE[entry.name], entry.value)
-            if entry.source == "DYNAMIC_TOPIC_CONFIG":
+            behind = [synonym.value for synonym in entry.synonyms if synonym.source != OWN_VALUE]
+            if behind and behind[0] is not None:
+                self.inherited[entry.name] = behind[0]
+                field.show_inherited(config_fields.show(config_fields.EDITABLE[entry.name], behind[0]))
+            if entry.source == OWN_VALUE:
                 self.current[entry.name] = entry.value
                 is_choice = isinstance(field, forms.ChoiceField)
                 self.initial[config_fields.field_name(entry.name)] = entry.value if is_choice else shown
-            elif isinstance(field, forms.ChoiceField):
-                field.choices = [("", f"inherit ({shown})"), *list(field.choices)[1:]]
             else:
-                field.widget.attrs["placeholder"] = f"{shown} (inherited)"
+                field.show_inherited(shown)
 
     load_error = ""
     """Why the current values could not be read; then nothing may be saved."""
+
+    def clean_partition_count(self) -> int:
+        count = int(self.cleaned_data["partition_count"])
+        if not 1 <= count <= limits.PARTITIONS_PER_TOPIC_MAX:
+            raise forms.ValidationError(f"A topic has 1 to {limits.PARTITIONS_PER_TOPIC_MAX:,} partitions.")
+        return count
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -97,6 +107,7 @@ class BaseTopicForm(forms.ModelForm):
             replication_factor=stored.replication_factor,
             current=self.current,
             wanted=wanted,
+            inherited=self.inherited,
         )
 
     def _field_of(self, error: GatewayError) -> str | None:
@@ -108,7 +119,10 @@ class BaseTopicForm(forms.ModelForm):
         return field if field in self.fields else None
 
 
-TopicForm: type[BaseTopicForm] = type(BaseTopicForm)("TopicForm", (BaseTopicForm,), config_fields.build_fields())
+TopicForm: type[BaseTopicForm] = types.new_class(
+    "TopicForm", (BaseTopicForm,), exec_body=lambda namespace: namespace.update(config_fields.build_fields())
+)
+"""The form with a field for every topic config of the broker's schema."""
 
 
 def carry_out(plan: TopicPlan, *, validate_only: bool = False) -> None:

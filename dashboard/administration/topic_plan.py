@@ -7,7 +7,7 @@ Owns: the difference between the topic as it is and the topic as asked for. The 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dashboard.administration import config_fields
 
@@ -33,6 +33,8 @@ class TopicPlan:
     """Only what changes: a text to set, ``None`` to return to the default."""
     before: Mapping[str, str]
     """The overrides as they are now."""
+    inherited: Mapping[str, str] = field(default_factory=dict)
+    """What acts where the topic sets nothing, as far as the broker told; else the schema's default."""
 
     @property
     def empty(self) -> bool:
@@ -53,7 +55,8 @@ class TopicPlan:
             rows.append(Difference(name="partitions", before=str(old), after=str(self.partition_count)))
         for name, value in sorted(self.configs.items()):
             definition = config_fields.EDITABLE[name]
-            inherited = f"inherits {config_fields.show(definition, definition.format(definition.default))}"
+            default = self.inherited.get(name, definition.format(definition.default))
+            inherited = f"inherits {config_fields.show(definition, default)}"
             old_value = self.before.get(name)
             rows.append(
                 Difference(
@@ -98,6 +101,7 @@ def plan_change(
     replication_factor: int,
     current: Mapping[str, str],
     wanted: Mapping[str, str | None],
+    inherited: Mapping[str, str] | None = None,
 ) -> TopicPlan:
     """``current`` are the topic's own values now; a wanted value equal to them is no change."""
     return TopicPlan(
@@ -108,4 +112,5 @@ def plan_change(
         added_partitions=partition_count - current_partition_count,
         configs={config: value for config, value in wanted.items() if current.get(config) != value},
         before=dict(current),
+        inherited=dict(inherited or {}),
     )

@@ -79,5 +79,6 @@ def _show(value: int, units: dict[str, int], names: dict[str, str]) -> str:
     smallest = list(units)[-1]
     if value == 0:
         return f"0 {names.get(smallest, smallest)}"
-    unit = next(unit for unit, factor in units.items() if value % factor == 0)
+    # Weeks can be written, but nobody reads "1 w" where Kafka's documentation says 7 days.
+    unit = next(unit for unit, factor in units.items() if value % factor == 0 and unit != "w")
     return f"{value // units[unit]:,} {names.get(unit, unit)}".replace(",", "")
