@@ -44,6 +44,7 @@ from broker.groups.partitioner import partition_for
 from broker.groups.records import STRING_BYTES_MAX, Record
 from broker.groups.shard import GroupShard
 from broker.groups.statistics import sample_group
+from broker.groups.transitions import Transitions
 from broker.telemetry.sample import GroupSample
 from broker.types import OFFSETS_TOPIC, BrokerId, TopicId, TopicPartition
 
@@ -80,6 +81,7 @@ class GroupCoordinator:
         self.config = _group_config(config)
         self._topic = OffsetsTopic(cluster)
         self._changes = ChangedGroups()
+        self._transitions = Transitions()
         self._expiry_task: asyncio.Task[None] | None = None
         self._runtime: CoordinatorRuntime[GroupShard, Record] = CoordinatorRuntime(
             name=OFFSETS_TOPIC,
@@ -280,12 +282,15 @@ class GroupCoordinator:
 
     def _on_step(self, index: int, shard: GroupShard) -> None:
         for group_id in shard.changed:
-            self._changes.touch(group_id, exists=group_id in shard.groups)
+            group = shard.groups.get(group_id)
+            self._changes.touch(group_id, exists=group is not None)
+            self._transitions.note(group_id, group)
         shard.changed.clear()
 
     def _on_unloaded(self, index: int, shard: GroupShard) -> None:
         for group_id in shard.groups:
             self._changes.touch(group_id, exists=False)
+            self._transitions.forget(group_id)
 
 
 def _require_group_id(group_id: str) -> None:
