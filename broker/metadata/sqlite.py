@@ -1,12 +1,7 @@
 """The embedded store: one SQLite file shared by the brokers of one machine.
 
-Tables (``SCHEMA_VERSION`` 1; a later version migrates in ``_create_schema`` under the same write lock):
-
-- ``entry``: what is there now. ``change``: what every commit did, trimmed to the newest ``CHANGES_KEPT`` revisions.
-- ``session``: who may hold ephemeral keys. Its deadline is kept in a second file, ``<name>-liveness``, attached without
-  synchronisation: renewing a session neither waits for the disk nor looks like a change to the other brokers.
-
-How the promises of the port are kept:
+What is in the file and how it is written is ``sqlite_tables.py``; here is who does it and who waits for whom. How the
+promises of the port are kept:
 
 - *Atomic and ordered:* every write is one ``BEGIN IMMEDIATE`` transaction; WAL with ``synchronous=FULL`` makes it
   durable before ``commit`` returns.
@@ -22,64 +17,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import sqlite3
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from broker.clock import Clock, SystemClock
+from broker.metadata import sqlite_tables
 from broker.metadata.session_locks import SessionLocks
 from broker.metadata.store import (
-    Absent,
     Commit,
     Entry,
-    Exists,
-    Precondition,
     PreconditionFailed,
-    RevisionCompacted,
     SessionExpired,
     SessionNameTaken,
     Snapshot,
     StoreUnavailable,
     Transaction,
-    VersionIs,
 )
 from broker.metadata.wake_pipes import ACKNOWLEDGED, NEWS, WakePipes
 from broker.metadata.worker import Worker, WorkerClosed
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
-CHANGES_KEPT = 10_000
-"""Revisions a watcher may lag behind before it has to read a snapshot."""
-TRIM_EVERY = 256
-WATCH_BATCH = 512
-"""Revisions read at once for a watcher."""
 POLL_INTERVAL_SECONDS = 0.25
-BUSY_TIMEOUT_MS = 5_000
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entry (
-    key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, session TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entry_session ON entry (session) WHERE session IS NOT NULL;
-CREATE TABLE IF NOT EXISTS change (
-    revision INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, value BLOB,
-    PRIMARY KEY (revision, position)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS session (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, timeout_ms INTEGER NOT NULL, boot TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS store (singleton INTEGER PRIMARY KEY CHECK (singleton = 1), revision INTEGER NOT NULL);
-INSERT OR IGNORE INTO store VALUES (1, 0);
-"""
-_LIVENESS_SCHEMA = """
-CREATE TABLE IF NOT EXISTS liveness.deadline (session TEXT PRIMARY KEY, deadline_ms INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS liveness.acknowledged (session TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID
-"""
 
 
 class SqliteStore:
@@ -214,39 +176,9 @@ class SqliteStore:
     # In the thread -----------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        for path in (self._path, Path(f"{self._path}-liveness")):
-            _create_private(path)
-        database = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
-        try:
-            database.execute("ATTACH DATABASE ? AS liveness", (f"{self._path}-liveness",))
-            for schema, synchronous in (("main", "FULL"), ("liveness", "OFF")):
-                _switch_to_wal(database, schema)
-                database.execute(f"PRAGMA {schema}.synchronous = {synchronous}")
-            self._create_schema(database)
-        except BaseException:
-            database.close()
-            raise
-        self._database = database
+        self._database = sqlite_tables.open_database(self._path)
         self._data_version = self._read_data_version()
         self._pipes.open()
-
-    def _create_schema(self, database: sqlite3.Connection) -> None:
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            (version,) = database.execute("PRAGMA main.user_version").fetchone()
-            if version > SCHEMA_VERSION:
-                raise StoreUnavailable(f"{self._path} was written by a newer version (schema {version})")
-            if version < SCHEMA_VERSION:
-                for statement in _SCHEMA.split(";"):
-                    database.execute(statement)
-                database.execute(f"PRAGMA main.user_version = {SCHEMA_VERSION}")
-            for statement in _LIVENESS_SCHEMA.split(";"):  # its file may have been lost: it holds nothing that lasts
-                database.execute(statement)
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
-        database.execute("COMMIT")
 
     def _shut(self) -> None:
         if self._database is None:
@@ -318,37 +250,27 @@ class SqliteStore:
                 "SELECT key, value, version FROM entry WHERE key >= ? AND key < ? ORDER BY key",
                 (prefix, prefix + "\U0010ffff"),
             ).fetchall()
-            revision = _revision(database)
+            revision = sqlite_tables.revision_of(database)
         entries = tuple(Entry(key=key, value=value, version=version) for key, value, version in rows)
         return Snapshot(revision=revision, entries=entries)
 
     def _changes(self, after_revision: int) -> list[Commit]:
         with self._reading() as database:
-            current = _revision(database)
-            if current == after_revision:
-                return []
-            (oldest,) = database.execute("SELECT min(revision) FROM change").fetchone()
-            if current < after_revision or oldest is None or oldest > after_revision + 1:
-                raise RevisionCompacted(f"changes after revision {after_revision} are gone (now {current})")
-            rows = database.execute(
-                "SELECT revision, key, value FROM change WHERE revision > ? AND revision <= ? ORDER BY revision, position",
-                (after_revision, after_revision + WATCH_BATCH),
-            ).fetchall()
-        return _grouped(rows)
+            return sqlite_tables.changes_after(database, after_revision)
 
     def _commit(self, transaction: Transaction) -> int:
         assert not transaction.ephemeral_puts or transaction.session is not None
         with self._writing() as database:
-            revision = _revision(database)
+            revision = sqlite_tables.revision_of(database)
             for precondition in transaction.preconditions:
-                if not _holds(database, precondition):
+                if not sqlite_tables.holds(database, precondition):
                     raise PreconditionFailed(precondition, revision)
             if transaction.session is not None:
                 self._require_session(database, transaction.session)
-            deletes = [key for key in transaction.deletes if _version(database, key) is not None]
+            deletes = [key for key in transaction.deletes if sqlite_tables.version_of(database, key) is not None]
             puts: list[tuple[str, bytes, str | None]] = [(key, value, None) for key, value in transaction.puts.items()]
             puts += [(key, value, transaction.session) for key, value in transaction.ephemeral_puts.items()]
-            return _write(database, puts, deletes) if puts or deletes else revision
+            return sqlite_tables.write(database, puts, deletes) if puts or deletes else revision
 
     def _open_session(self, name: str, timeout_ms: int) -> str:
         session = f"{name}-{secrets.token_hex(8)}"
@@ -358,7 +280,7 @@ class SqliteStore:
             with self._writing() as database:
                 # We hold the lock of this name, so whoever had these sessions is dead.
                 dead = [row[0] for row in database.execute("SELECT id FROM session WHERE name = ?", (name,))]
-                _end_sessions(database, dead)
+                sqlite_tables.end_sessions(database, dead)
                 database.execute("INSERT INTO session VALUES (?, ?, ?, ?)", (session, name, timeout_ms, self._boot))
                 self._set_deadline(database, session, timeout_ms)
         except BaseException:
@@ -379,7 +301,7 @@ class SqliteStore:
 
     def _close_session(self, session: str) -> None:
         with self._writing() as database:
-            _end_sessions(database, [session])
+            sqlite_tables.end_sessions(database, [session])
         self._locks.release(session)
 
     def _expire_sessions(self) -> int:
@@ -388,7 +310,7 @@ class SqliteStore:
         with self._writing() as database:
             # Asked again under the write lock: a session renewed since is not overdue.
             overdue = self._overdue(database)
-            _end_sessions(database, overdue)
+            sqlite_tables.end_sessions(database, overdue)
         return len(overdue)
 
     def _acknowledge(self, session: str, revision: int) -> None:
@@ -433,91 +355,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
-
-
-def _create_private(path: Path) -> None:
-    """Make the file before SQLite would, readable by its owner only; SQLite gives its companions the same mode.
-
-    A file that exists is not touched: closing any descriptor of it would drop this process's locks on it.
-    """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-
-
-def _switch_to_wal(database: sqlite3.Connection, schema: str) -> None:
-    """Turning WAL on takes an exclusive lock the busy handler does not wait for; several brokers start at once."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            database.execute(f"PRAGMA {schema}.journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _revision(database: sqlite3.Connection) -> int:
-    (revision,) = database.execute("SELECT revision FROM store").fetchone()
-    return int(revision)
-
-
-def _version(database: sqlite3.Connection, key: str) -> int | None:
-    row = database.execute("SELECT version FROM entry WHERE key = ?", (key,)).fetchone()
-    return None if row is None else row[0]
-
-
-def _holds(database: sqlite3.Connection, precondition: Precondition) -> bool:
-    version = _version(database, precondition.key)
-    match precondition:
-        case Exists():
-            return version is not None
-        case Absent():
-            return version is None
-        case VersionIs(version=expected):
-            return version == expected
-
-
-def _write(database: sqlite3.Connection, puts: list[tuple[str, bytes, str | None]], deletes: list[str]) -> int:
-    """One revision: the entries, the change log, and now and then its trimming."""
-    revision = _revision(database) + 1
-    database.executemany(
-        "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
-        ((key, value, revision, owner) for key, value, owner in puts),
-    )
-    database.executemany("DELETE FROM entry WHERE key = ?", ((key,) for key in deletes))
-    changes: list[tuple[str, bytes | None]] = [(key, value) for key, value, _ in puts]
-    changes += [(key, None) for key in deletes]
-    database.executemany(
-        "INSERT INTO change VALUES (?, ?, ?, ?)",
-        ((revision, position, key, value) for position, (key, value) in enumerate(changes)),
-    )
-    database.execute("UPDATE store SET revision = ?", (revision,))
-    if revision % TRIM_EVERY == 0:
-        database.execute("DELETE FROM change WHERE revision <= ?", (revision - CHANGES_KEPT,))
-    return revision
-
-
-def _end_sessions(database: sqlite3.Connection, sessions: list[str]) -> None:
-    for session in sessions:
-        database.execute("DELETE FROM liveness.deadline WHERE session = ?", (session,))
-        database.execute("DELETE FROM liveness.acknowledged WHERE session = ?", (session,))
-        database.execute("DELETE FROM main.session WHERE id = ?", (session,))
-        keys = [row[0] for row in database.execute("SELECT key FROM entry WHERE session = ? ORDER BY key", (session,))]
-        if keys:
-            _write(database, [], keys)
-
-
-def _grouped(rows: list[tuple[int, str, bytes | None]]) -> list[Commit]:
-    by_revision: dict[int, list[tuple[str, bytes | None]]] = {}
-    for revision, key, value in rows:
-        by_revision.setdefault(revision, []).append((key, value))
-    return [
-        Commit(
-            revision=revision,
-            puts=tuple(Entry(key=key, value=value, version=revision) for key, value in changes if value is not None),
-            deletes=tuple(key for key, value in changes if value is None),
-        )
-        for revision, changes in by_revision.items()
-    ]

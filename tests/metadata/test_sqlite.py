@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from broker.clock import ManualClock
-from broker.metadata import sqlite
+from broker.metadata import sqlite, sqlite_tables
 from broker.metadata.sqlite import SqliteStore
 from broker.metadata.store import RevisionCompacted, SessionExpired, StoreUnavailable, Transaction
 from tests.metadata.contract import TIMEOUT_MS, OpenStore, StoreContract, put, take
@@ -91,8 +91,8 @@ async def test_renewing_a_session_is_no_change_to_anyone(path: Path) -> None:
 
 
 async def test_a_watcher_that_is_too_far_behind_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "CHANGES_KEPT", 4)
-    monkeypatch.setattr(sqlite, "TRIM_EVERY", 2)
+    monkeypatch.setattr(sqlite_tables, "CHANGES_KEPT", 4)
+    monkeypatch.setattr(sqlite_tables, "TRIM_EVERY", 2)
     store = await started(path)
     start = await store.commit(put(a=b"0"))
     for number in range(10):
@@ -113,7 +113,7 @@ async def test_a_watcher_of_a_store_that_was_replaced_by_an_older_one_is_told_so
 
 
 async def test_a_long_change_log_is_read_in_pieces_without_a_gap(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WATCH_BATCH", 3)
+    monkeypatch.setattr(sqlite_tables, "WATCH_BATCH", 3)
     store = await started(path)
     start = await store.commit(put(a=b"0"))
     for number in range(11):
@@ -152,7 +152,7 @@ async def test_a_file_that_is_no_database_is_reported_as_unavailable(no_database
 
 async def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     database = sqlite3.connect(path)
-    database.execute(f"PRAGMA user_version = {sqlite.SCHEMA_VERSION + 1}")
+    database.execute(f"PRAGMA user_version = {sqlite_tables.SCHEMA_VERSION + 1}")
     database.close()
     store = SqliteStore(path)
     with pytest.raises(StoreUnavailable, match="newer version"):
