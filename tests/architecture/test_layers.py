@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"groups"}),
     frozenset({"handlers"}),
     frozenset({"network", "telemetry", "client", "models", "supervisor"}),
-    frozenset({"jobs"}),
+    frozenset({"jobs", "commandline"}),
     frozenset({"tasks", "management", "app", "apps", "admin"}),
     frozenset({"__main__"}),
 )
