@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from dashboard.live.state import GROUPS, TOPICS, GroupRow, TopicRow
 from dashboard.live.store import Snapshot, StoreError, readable_store
+from dashboard.pages.addresses import group_address, topic_address
 
 NAMES_MAX = 5_000
 PAGES = (
@@ -36,12 +37,10 @@ def palette(request: HttpRequest) -> HttpResponse:
     topics = sorted(row.name for row in snapshot.rows(TOPICS).values() if isinstance(row, TopicRow))
     groups = sorted(row.group_id for row in snapshot.rows(GROUPS).values() if isinstance(row, GroupRow))
     items += [
-        {"kind": "Topic", "title": name, "url": reverse("topic", args=[name]), "icon": "topic"}
-        for name in topics[:NAMES_MAX]
+        {"kind": "Topic", "title": name, "url": topic_address(name), "icon": "topic"} for name in topics[:NAMES_MAX]
     ]
     items += [
-        {"kind": "Group", "title": name, "url": reverse("group", args=[name]), "icon": "group"}
-        for name in groups[:NAMES_MAX]
+        {"kind": "Group", "title": name, "url": group_address(name), "icon": "group"} for name in groups[:NAMES_MAX]
     ]
     return JsonResponse({"items": items}, headers={"Cache-Control": "no-store"})
 

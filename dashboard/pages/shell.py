@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render as django_render
 
 from dashboard.live import rendering
-from dashboard.live.messages import QUERY_LENGTH_MAX
+from dashboard.live.messages import NAME_LENGTH_MAX, QUERY_LENGTH_MAX
 from dashboard.live.state import CLUSTER, PROTOCOL_VERSION, HeadRow
 from dashboard.live.store import StoreError, readable_store
 from dashboard.live.view import LivePage, View
@@ -97,8 +97,7 @@ def render_live(
             "silent_since": rendering.collector_silent_since(view, rendering.wall_ms()),
             "live_config": {
                 "protocol": PROTOCOL_VERSION,
-                "page": page.name,
-                "name": getattr(page, "subject", ""),
+                **subscription(page),
                 "query": subscription_query(request),
                 "pulse": rendering.pulse_message(view),
                 "series": read_series(page),
@@ -106,6 +105,14 @@ def render_live(
         },
         status=status,
     )
+
+
+def subscription(page: LivePage) -> dict[str, str]:
+    """What the browser subscribes to. A name longer than the socket takes gets freshness, but no pushes."""
+    subject = getattr(page, "subject", "")
+    if len(subject) > NAME_LENGTH_MAX:
+        return {"page": ShellPage.name, "name": ""}
+    return {"page": page.name, "name": subject}
 
 
 def subscription_query(request: HttpRequest) -> str:

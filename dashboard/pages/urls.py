@@ -14,6 +14,7 @@ urlpatterns = [
     path("topics/", topics.topics, name="topics"),
     path("topics/<str:name>/", topics.topic, name="topic"),
     path("groups/", groups.groups, name="groups"),
+    path("groups/by-id", groups.group_by_id, name="group-by-id"),
     path("groups/<path:name>/", groups.group, name="group"),
     path("palette.json", palette.palette, name="palette"),
 ]

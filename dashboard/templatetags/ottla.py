@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from dashboard.live import rendering
 from dashboard.live.view import View
 from dashboard.pages import format as text
+from dashboard.pages.addresses import group_address, topic_address
 
 register = template.Library()
 
@@ -190,13 +191,19 @@ def link_or_none(name: str, *args: Any) -> str:
         return ""
 
 
+register.simple_tag(group_address, name="group_url")
+register.simple_tag(topic_address, name="topic_url")
+
+
 @register.simple_tag
 def alert_link(link: str) -> str:
     """Where an alert leads."""
     kind, _, name = link.partition(":")
     match kind:
-        case "topic" | "group":
-            return reverse(kind, args=[name])
+        case "topic":
+            return topic_address(name)
+        case "group":
+            return group_address(name)
         case "broker":
             return link_or_none("services") or reverse("overview")
         case "jobs" | "services":

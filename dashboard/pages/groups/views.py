@@ -35,6 +35,11 @@ def group(request: HttpRequest, name: str) -> HttpResponse:
     return render_live(request, page, "ottla/group/page.html", context, title=name, crumbs=crumbs, view=view)
 
 
+def group_by_id(request: HttpRequest) -> HttpResponse:
+    """``?id=``: for ids that no path can carry."""
+    return group(request, request.GET.get("id", ""))
+
+
 def _certainly_missing(name: str) -> bool:
     """Neither the collector nor the brokers know it; one that has just appeared is only awaited."""
     try:

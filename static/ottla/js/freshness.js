@@ -74,8 +74,17 @@ function tickBadge(current) {
     [state, text] = ["stale", at ? `stale ${duration((current - at) / 1000)}, since ${clock(at)}` : "no broker answers"];
   } else if (pulse.offline.size) [state, text] = ["partial", "partly stale"];
   else text = `live, ${duration(Math.max(0, age) / 1000)}`;
-  if (badge.dataset.state !== state) badge.dataset.state = state;
+  if (badge.dataset.state !== state) {
+    badge.dataset.state = state;
+    announce(state, text);
+  }
   write(badge.querySelector(".ot-live__text"), text);
+}
+
+// Screen readers hear of changes, not of every half second.
+function announce(state, text) {
+  const region = document.getElementById("ot-live-said");
+  if (region) region.textContent = state === "live" ? "The numbers are live." : `The numbers are ${text}.`;
 }
 
 function tickAge(element, current) {
