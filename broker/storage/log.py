@@ -112,7 +112,7 @@ class Log(AppendableLog):
             raise self._refusal()
         active = self._segments.active
         if active.size and active.next_offset <= new_log_start:
-            self._roll()
+            self._roll(self.log_end_offset)
         doomed = self._segments.ending_at_or_below(new_log_start)
         if not doomed:
             return 0, 0

@@ -26,7 +26,7 @@ from broker.storage.leader_epochs import LEADER_EPOCH_FILE
 from broker.storage.log_state import LogAppend, LogState
 from broker.storage.producer_state import ProducerBatch
 from broker.storage.roll_policy import is_full, is_old, roll_timestamp
-from broker.storage.segment import Segment
+from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
 from broker.types import NO_TIMESTAMP, Buffer
 
 Origin = Literal["client", "coordinator"]
@@ -98,14 +98,15 @@ class AppendableLog(LogState):
     def _segment_for(self, size: int, last_offset: int, newest_timestamp: int) -> Segment:
         """The active segment, after a roll if the append would not fit it."""
         segment = self._segments.active
-        if not segment.size:
+        if not segment.size and last_offset - segment.base_offset <= RELATIVE_OFFSET_MAX:
             return segment
         if self._roll_timestamp is None:
             with self._storage_errors():
                 due = roll_timestamp(segment, self._config)
             self._roll_timestamp = NEVER if due is None else due
         if newest_timestamp > self._roll_timestamp or is_full(segment, size, last_offset, self._config):
-            return self._roll()
+            # Behind a gap wider than relative offsets reach, the segment begins as close to its batch as it must.
+            return self._roll(max(self.log_end_offset, last_offset - RELATIVE_OFFSET_MAX))
         return segment
 
     def _write(self, segment: Segment, pieces: Sequence[Buffer], size: int) -> None:
@@ -182,15 +183,15 @@ class AppendableLog(LogState):
             segment.created_ms = status.modified_ms if status else now_ms
         if not is_old(segment, segment.created_ms, now_ms, self._config):
             return False
-        self._roll()
+        self._roll(self.log_end_offset)
         return True
 
-    def _roll(self) -> Segment:
-        """Begin a new segment at the log's end. The new file's name becomes durable with the next flush ticket."""
+    def _roll(self, base_offset: int) -> Segment:
+        """Close the active segment and begin one at ``base_offset``, whose name is durable with the next ticket."""
         old = self._segments.active
         with self._storage_errors():
             self._save_epochs()
-        segment = self._new_segment(self.log_end_offset)
+        segment = self._new_segment(base_offset)
         self._unflushed.note_directory(self.directory)
         with contextlib.suppress(OSError):  # indexes and snapshots are shortcuts, rebuilt from the log if missing
             old.seal()

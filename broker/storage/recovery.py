@@ -27,6 +27,7 @@ from broker.storage.producer_state import ProducerBatch, ProducerState
 from broker.storage.segment import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
+    RELATIVE_OFFSET_MAX,
     TIME_INDEX_SUFFIX,
     TRANSACTION_INDEX_SUFFIX,
     Segment,
@@ -187,7 +188,7 @@ class _Recovery:
                     segment.look_at_tail(gap_bytes_max)
                 else:
                     self._scan(segment)
-                if following is not None and segment.next_offset != following:
+                if following is not None and not _joins(segment, following):
                     raise DamageFound(
                         segment.size, segment.next_offset, f"the next segment file starts at offset {following}"
                     )
@@ -317,6 +318,13 @@ class _Recovery:
         if found == log_end and len(self.producers):
             recall_recent_batches(segments[-1], self.producers)
         self.snapshots.keep_only({segment.base_offset for segment in segments} | {found or 0})
+
+
+def _joins(segment: Segment, following: int) -> bool:
+    """Whether the next segment begins where this one ends; only a gap no relative offset spans may lie between."""
+    if segment.gaps_allowed and following - segment.base_offset > RELATIVE_OFFSET_MAX:
+        return segment.next_offset <= following
+    return segment.next_offset == following
 
 
 def replay_producers(segments: list[Segment], state: ProducerState, from_offset: int, now_ms: int) -> None:

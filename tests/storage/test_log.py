@@ -17,12 +17,15 @@ from broker.types import NO_TIMESTAMP
 from tests.storage.support import (
     CONFIG,
     NOW_MS,
+    PARTITION,
     SMALL_SEGMENTS,
+    TOPIC_ID,
     append,
     batch,
     flush,
     offsets,
     open_log,
+    open_log_dir,
     read_all,
     size_of,
     values,
@@ -247,6 +250,22 @@ def test_a_full_index_rolls_the_segment(filesystem: MemoryFileSystem) -> None:
     assert offsets(read_all(log)) == list(range(20))
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_segment_rolls_before_its_relative_offsets_overflow(filesystem: MemoryFileSystem, clean: bool) -> None:
+    config = TopicConfig(cleanup_policy=frozenset(["compact"]), index_interval_bytes=0)
+    far = 2**40
+    written = [0, 5, 2**31 - 1, 2**31, far, far + 1]
+    log_dir = open_log_dir(filesystem, config=config)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, config)
+    for offset in written:
+        log.append_as_follower(memoryview(batch(b"x", base_offset=offset)))
+
+    assert [segment.base_offset for segment in log.segments()] == [0, 2**31, far - 2**31 + 1, far + 1]
+    assert offsets(read_all(log)) == written
+    log_dir.close(clean=clean)
+    assert offsets(read_all(open_log_dir(filesystem, config=config).logs[PARTITION])) == written
+
+
 def test_a_changed_config_acts_on_the_next_append(filesystem: MemoryFileSystem) -> None:
     log = open_log(filesystem)
     append(log, b"a")
@@ -424,6 +443,20 @@ def test_truncation_cuts_at_the_batch_and_the_log_goes_on(filesystem: MemoryFile
     assert all(start < target or target == 0 for _, start in log.epochs())
     assert append(log, b"next", leader_epoch=50).base_offset == target
     assert values(read_all(log))[-1] == b"next"
+
+
+def test_reads_after_a_truncation_do_not_remember_where_batches_were(filesystem: MemoryFileSystem) -> None:
+    log = open_log(filesystem)
+    for _ in range(20):
+        append(log, b"long " * 20)
+    for offset in range(20):
+        log.read(offset, 1, upto_offset=20)
+    log.truncate_to(3)
+    for _ in range(30):
+        append(log, b"s")
+
+    for offset in range(33):
+        assert offsets(iter_records(log.read(offset, 1, upto_offset=33)[0])) == [offset]
 
 
 def test_truncation_inside_a_batch_gives_up_the_whole_batch(filesystem: MemoryFileSystem) -> None:

@@ -89,6 +89,15 @@ def test_epochs_fence() -> None:
     assert state.producers()[0].producer_epoch == 4
 
 
+def test_batches_of_an_older_epoch_are_no_duplicates() -> None:
+    state = ProducerState()
+    for sequence in range(5):
+        write(state, header(sequence, epoch=0), sequence)
+    write(state, header(0, epoch=1), 5)
+
+    assert refusal(state, header(3, epoch=1)) == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
 def test_producers_do_not_disturb_each_other() -> None:
     state = ProducerState()
     for producer in range(50):

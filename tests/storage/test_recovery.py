@@ -252,6 +252,28 @@ def test_a_bit_that_flipped_while_stopped_is_found_by_the_first_read(segment: in
     assert disk.read_file(f"{PATH}/.kafka_cleanshutdown") is None
 
 
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("position", range(8))
+def test_a_changed_base_offset_of_the_last_batch_is_found_although_no_crc_covers_it(position: int, clean: bool) -> None:
+    disk = MemoryFileSystem()
+    config = TopicConfig()
+    log_dir = filled(disk, batches=5, config=config)
+    log_dir.close(clean=clean)
+    flip(disk, segment_file(0), 4 * len(batch(b"000")) + position)
+
+    assert "not the one that follows" in reopened(disk, config).offline[PARTITION]
+
+
+def test_epochs_that_contradict_the_batches_of_the_last_segment_give_way() -> None:
+    disk = MemoryFileSystem()
+    config = TopicConfig()
+    log_dir = filled(disk, config=config)
+    log_dir.close(clean=False)
+    disk.write_file(f"{DIRECTORY}/leader-epoch-checkpoint", b"0\n2\n0 0\n7 10\n")
+
+    assert log_of(reopened(disk, config)).epochs() == [(0, 0), (1, 20), (2, 40)]
+
+
 # Shortcuts ---------------------------------------------------------------------------------------------
 
 

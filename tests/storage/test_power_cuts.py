@@ -1,0 +1,107 @@
+"""Power cuts after particular histories: each of these was once the only witness of a missing sync."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.config.topic import TopicConfig
+from broker.storage.crash_images import image_after_power_cut
+from broker.storage.log import Log
+from broker.storage.log_dir import LogDir
+from broker.storage.memory_filesystem import MemoryFileSystem
+from tests.storage.support import (
+    PARTITION,
+    PATH,
+    SMALL_SEGMENTS,
+    TOPIC_ID,
+    append,
+    flush,
+    open_log_dir,
+    read_all,
+    values,
+)
+
+
+@pytest.fixture
+def disk() -> MemoryFileSystem:
+    return MemoryFileSystem()
+
+
+def opened(disk: MemoryFileSystem, config: TopicConfig = SMALL_SEGMENTS) -> tuple[LogDir, Log]:
+    log_dir = open_log_dir(disk, config=config)
+    return log_dir, log_dir.create_log(PARTITION, TOPIC_ID, config)
+
+
+def after_power_cut(disk: MemoryFileSystem) -> Log:
+    log_dir = open_log_dir(image_after_power_cut(disk.journal), config=SMALL_SEGMENTS)
+    assert not log_dir.offline, log_dir.offline
+    return log_dir.logs[PARTITION]
+
+
+def test_a_log_killed_before_its_first_flush_keeps_what_its_second_life_flushed(disk: MemoryFileSystem) -> None:
+    log_dir, _ = opened(disk)
+    log_dir.close(clean=False)
+    log_dir, log = opened(disk)
+    append(log, b"acknowledged")
+    flush(log)
+
+    assert values(read_all(after_power_cut(disk))) == [b"acknowledged"]
+
+
+def test_a_log_recovered_with_data_never_flushed_has_it_durable(disk: MemoryFileSystem) -> None:
+    log_dir, log = opened(disk)
+    for _ in range(60):
+        append(log, b"written only")
+    log_dir.close(clean=False)
+    log_dir, log = opened(disk)
+
+    assert log.flushed_offset == 60
+    assert after_power_cut(disk).log_end_offset == 60
+
+
+def test_a_truncation_inside_a_segment_does_not_come_undone(disk: MemoryFileSystem) -> None:
+    log_dir, log = opened(disk)
+    for number in range(10):
+        append(log, b"%d" % number)
+    flush(log)
+    log.truncate_to(4)
+    log.roll_if_due(log._environment.clock_wall_ms() + 10**12)
+    append(log, b"instead")
+    flush(log)
+    log_dir.checkpoint()
+
+    assert values(read_all(after_power_cut(disk))) == [b"0", b"1", b"2", b"3", b"instead"]
+
+
+def test_a_truncation_over_segments_does_not_come_undone(disk: MemoryFileSystem) -> None:
+    log_dir, log = opened(disk)
+    for number in range(100):
+        append(log, b"%d" % number)
+    flush(log)
+    log_dir.checkpoint()
+    log.truncate_to(4)
+    append(log, b"instead")
+    flush(log)
+    log_dir.checkpoint()
+
+    assert values(read_all(after_power_cut(disk))) == [b"0", b"1", b"2", b"3", b"instead"]
+
+
+def test_the_clean_shutdown_marker_of_an_earlier_life_does_not_come_back(disk: MemoryFileSystem) -> None:
+    log_dir, _ = opened(disk)
+    log_dir.close(clean=True)
+    opened(disk)
+
+    assert image_after_power_cut(disk.journal).read_file(f"{PATH}/.kafka_cleanshutdown") is None
+
+
+def test_a_clean_stop_is_durable_when_it_returns(disk: MemoryFileSystem) -> None:
+    log_dir, log = opened(disk)
+    for number in range(100):
+        append(log, b"%d" % number, leader_epoch=number // 30)
+    log_dir.close(clean=True)
+
+    log = after_power_cut(disk)
+
+    assert log.log_end_offset == 100
+    assert log.epochs() == [(0, 0), (1, 30), (2, 60), (3, 90)]
