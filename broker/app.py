@@ -89,6 +89,7 @@ class Broker:
         self.server = Server(
             self._loop, self.pipeline, self._server_settings(), after_input=self.partitions.wake_long_polls
         )
+        self.cluster.subscribe(self._on_image)
         self.partitions.start()
         await self.server.listen(self._client_socket, "client")
         await self.server.listen(self._internal_socket, "internal")
@@ -175,8 +176,13 @@ class Broker:
             cluster_secret=secret,
         )
 
+    def _on_image(self, delta: ImageDelta) -> None:
+        """Connection limits may change while the broker runs."""
+        if delta.broker_configs_changed:
+            self.server.reconfigure(self._server_settings())
+
     def _server_settings(self) -> ServerSettings:
-        config = self.config
+        config = self.cluster.config
         return ServerSettings(
             frame_bytes_max=config.socket_request_max_bytes,
             connections_max=config.max_connections,

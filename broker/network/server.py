@@ -84,6 +84,10 @@ class Server:
         self._idle_closed_total = 0
         self._all_lost: asyncio.Future[None] | None = None
 
+    def reconfigure(self, settings: ServerSettings) -> None:
+        """Other limits from now on. Connections that are there stay; the frame bound is fixed at the start."""
+        self._settings = settings
+
     # Listening --------------------------------------------------------------------------------------
 
     async def listen(self, bound: socket.socket, listener: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 
-from broker.network.server import INCOMPLETE_FRAME_TICKS_MAX, PREAUTH_TICKS_MAX
+from broker.network.server import INCOMPLETE_FRAME_TICKS_MAX, PREAUTH_TICKS_MAX, ServerSettings
 from tests.network.fakes import FETCH, METADATA, PRODUCE, Link, frame, new_server
 
 
@@ -28,6 +28,14 @@ async def test_connections_of_one_address_are_limited_and_counted_down() -> None
     assert [link.transport.aborted for link in (first, second, other)] == [False, True, False]
     first.transport.close()
     assert not Link(server).transport.aborted
+
+
+async def test_a_limit_that_changes_holds_for_the_next_connection() -> None:
+    server = new_server(asyncio.get_running_loop(), connections_max=1)
+    first = Link(server)
+    server.reconfigure(ServerSettings(connections_max=2))
+    second, third = Link(server, address="10.0.0.2"), Link(server, address="10.0.0.3")
+    assert [link.transport.aborted for link in (first, second, third)] == [False, False, True]
 
 
 async def test_an_idle_connection_is_closed_and_an_active_one_is_not() -> None:
