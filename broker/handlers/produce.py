@@ -124,7 +124,7 @@ def handle_raw(request: Request, services: Services) -> Reply:
                 failed = True
                 results.append(_failure(index, int(error.code), error))
                 continue
-            if acks == -1:
+            if acks == -1 and partition.committed_offset <= append.last_offset:
                 appended.append((partition, append.last_offset, results, len(results)))
             results.append(
                 (index, _NONE, append.base_offset, append.log_append_time_ms, partition.log.log_start_offset, (), None)

@@ -167,9 +167,10 @@ class Session(asyncio.BufferedProtocol):
             self._join_head(nbytes)
         else:
             self._consume(self._shared, 0, nbytes)
+        # Readers that were woken first: an acknowledgement can wait for them a few microseconds, end to end counts.
+        self._server.after_input()
         if self._out:
             self._write_out()
-        self._server.after_input()
 
     def _complete(self, frame: PartialFrame) -> None:
         body = frame.body()

@@ -1,8 +1,8 @@
 """All partitions of one broker: finds them for handlers, follows the cluster image, keeps the clockwork running.
 
-Owns the ``Partition`` objects, the flush scheduler of the log directory, the disk guard, the parked produce answers'
-deadlines and the periodic work on logs (rolling, checkpoints, purging what was deleted). Everything runs on the event
-loop; only fdatasync runs elsewhere.
+Owns the ``Partition`` objects and what they share: the flush scheduler of the log directory, the disk guard, what waits
+(``waiting.py``) and the periodic work on logs (``maintenance.py``). Everything runs on the event loop, except what those
+two hand to threads.
 
 Invariants
     a partition is known here iff this broker is one of its replicas in the applied image and its log is usable
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -24,13 +24,14 @@ from broker.errors import ErrorCode, KafkaError
 from broker.partition.disk_guard import DiskGuard
 from broker.partition.driver import Partition
 from broker.partition.flush import FlushScheduler
+from broker.partition.maintenance import Maintenance
 from broker.partition.state import PartitionState, ProposeIsr
+from broker.partition.waiting import LongPoll, ParkedAnswer, Waiting
 from broker.types import BrokerId, TopicId, TopicPartition
 
 if TYPE_CHECKING:
     from broker.cluster.image import ClusterImage, ImageDelta, PartitionImage, TopicImage
     from broker.config.broker import BrokerConfig
-    from broker.storage.deletions import DueDeletions
     from broker.storage.log import Log
     from broker.storage.log_dir import LogDir
 
@@ -41,24 +42,6 @@ LogDirDescription: TypeAlias = tuple[str, ErrorCode, int, int, list[tuple[str, i
 -1 bytes are unknown."""
 
 TICK_SECONDS = 0.25
-ROLL_CHECK_TICKS = 20
-PURGE_TICKS = 4
-CHECKPOINT_SECONDS_FIRST = 5.0
-"""The first checkpoint comes early: a broker that dies soon after its start should not have to scan it all again."""
-
-
-class ParkedAnswer(Protocol):
-    """An acks=all produce answer with its deadline."""
-
-    done: bool
-    deadline: float
-    partitions: list[Partition]
-
-    def on_deadline(self) -> None: ...
-
-
-class LongPoll(Protocol):
-    def look_again(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +88,12 @@ class PartitionManager:
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._by_id: dict[tuple[TopicId, int], Partition] = {}
         self._listeners: dict[str, LeadershipListener] = {}
-        self._parked: dict[ParkedAnswer, None] = {}
-        self._awake: list[LongPoll] = []
+        self._waiting = Waiting(loop.call_soon)
+        self._maintenance = Maintenance(
+            log_dir=log_dir, partitions=self._partitions.values, config=config, clock=clock, loop=loop
+        )
         self._timer: asyncio.TimerHandle | None = None
-        self._ticks = 0
-        self._next_checkpoint = clock.monotonic() + CHECKPOINT_SECONDS_FIRST
-        self._next_interval_flush = 0.0
-        self._maintenance: set[asyncio.Future[None]] = set()
+        self._failure_is_told = False
 
     # Finding ----------------------------------------------------------------------------------------
 
@@ -302,29 +284,24 @@ class PartitionManager:
 
     def watch_deadline(self, parked: ParkedAnswer) -> None:
         """Give up on an acks=all answer at its deadline. Looked at every ``TICK_SECONDS``, not to the millisecond."""
-        self._parked[parked] = None
+        self._waiting.watch(parked)
 
     def unwatch(self, parked: ParkedAnswer) -> None:
-        self._parked.pop(parked, None)
+        self._waiting.unwatch(parked)
 
     def wake_later(self, poll: LongPoll) -> None:
         """A long poll has data: look at it once this input is used up, together with others."""
-        if not self._awake:
-            self._loop.call_soon(self.wake_long_polls)
-        self._awake.append(poll)
+        self._waiting.wake_later(poll)
 
     def wake_long_polls(self) -> None:
-        while self._awake:
-            awake, self._awake = self._awake, []
-            for poll in awake:
-                poll.look_again()
+        self._waiting.wake_all()
 
     def release_long_polls(self) -> None:
         """The broker stops: answer every long poll with what there is, now and from now on."""
         self.stopping = True
         for partition in self._partitions.values():
             partition.wake_fetch_waiters()
-        self.wake_long_polls()
+        self._waiting.wake_all()
 
     # Guarding ---------------------------------------------------------------------------------------
 
@@ -335,6 +312,10 @@ class PartitionManager:
     def _on_flush_failed(self, reason: str) -> None:
         """A failed fsync is final: what waited is unknown, what comes is refused, until a restart reads the disk."""
         self.log_dir.failed_reason = reason
+        self._tell_failure()
+
+    def _tell_failure(self) -> None:
+        self._failure_is_told = True
         for partition in tuple(self._partitions.values()):
             partition.fail_waiters(ErrorCode.KAFKA_STORAGE_ERROR)
 
@@ -345,69 +326,18 @@ class PartitionManager:
 
     def _on_tick(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS, self._on_tick)
-        self._ticks += 1
         now = self._clock.monotonic()
-        config = self._config()
-        if self._parked:
-            self._expire(now)
-        if config.ack_durability == "interval" and now >= self._next_interval_flush:
-            self._next_interval_flush = now + config.ack_flush_interval_ms / 1_000
-            for partition in self._partitions.values():
-                partition.request_flush()
-        if self._ticks % PURGE_TICKS == 0:
-            self._purge()
-        if self._ticks % ROLL_CHECK_TICKS == 0:
-            self._roll()
-        if now >= self._next_checkpoint:
-            self._next_checkpoint = now + config.log_flush_offset_checkpoint_interval_ms / 1_000
-            self.log_dir.expire_producers(self._clock.wall_ms(), config.producer_id_expiration_ms)
-            self._in_background(self._checkpoint())
-
-    def _expire(self, now: float) -> None:
-        due = [parked for parked in self._parked if parked.done or parked.deadline <= now]
-        stuck: dict[Partition, None] = {}
-        for parked in due:
-            del self._parked[parked]
-            if not parked.done:
-                stuck.update(dict.fromkeys(parked.partitions))
-                parked.on_deadline()
-        for partition in stuck:
-            partition.drop_finished_waiters()
-
-    def _roll(self) -> None:
-        now_ms = self._clock.wall_ms()
-        for partition in self._partitions.values():
-            if partition.state.is_leader:
-                partition.log.roll_if_due(now_ms)
-
-    def _purge(self) -> None:
-        """Unlink what was deleted long enough ago, off the loop: a large file takes its time."""
-        due = self.log_dir.due_deletions(self._clock.wall_ms())
-        if due is not None:
-            self._in_background(self._unlink(due))
-
-    async def _unlink(self, due: DueDeletions) -> None:
-        for problem in await self._loop.run_in_executor(None, due.run):
-            logger.error("a deleted file stays on disk: %s", problem)
-
-    async def _checkpoint(self) -> None:
-        for partition in self._partitions.values():
-            partition.save_high_watermark()
-        ticket = self.log_dir.checkpoint_ticket()
-        await self._loop.run_in_executor(None, ticket.run)
-        self.log_dir.checkpointed(ticket)
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(work)
-        self._maintenance.add(task)
-        task.add_done_callback(self._maintenance.discard)
+        self._waiting.expire(now)
+        if self.log_dir.failed_reason and not self._failure_is_told:
+            self._tell_failure()  # an append found it out, not a flush
+        self._maintenance.tick(now)
 
     async def stop(self) -> None:
         """Flush everything, then leave the clean-shutdown marker."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await asyncio.gather(*self._maintenance, return_exceptions=True)
+        await self._maintenance.wait_finished()
         for partition in self._partitions.values():
             partition.request_flush()
             partition.save_high_watermark()
@@ -419,7 +349,7 @@ class PartitionManager:
         return ManagerStatistics(
             partitions=len(self._partitions),
             offline=len(self.log_dir.offline),
-            parked_produce=len(self._parked),
+            parked_produce=self._waiting.parked_count,
             fsync_rounds_total=self._flush.statistics().rounds_total,
             produce_refused_reason=self.refuse_produce_reason(),
             offline_log_dir_reason=self._flush.failed_reason or self.log_dir.failed_reason or "",

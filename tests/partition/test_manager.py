@@ -157,9 +157,8 @@ async def test_answers_give_up_at_their_deadline_and_are_forgotten(stage) -> Non
 async def test_old_active_segments_are_rolled(stage) -> None:
     stage.show(image_of(topic_image("orders", segment_ms="1000")))
     stage.append(b"a")
-    stage.clock.advance(5_000)
-    for _ in range(20):
-        stage.manager._on_tick()
+    stage.clock.advance(6_000)
+    stage.manager._on_tick()
     assert stage.partition().log.segment_count == 2
 
 
@@ -195,3 +194,31 @@ async def test_a_clean_stop_flushes_everything_and_leaves_the_marker() -> None:
     await stage.close()
     assert log.flushed_offset == 1
     assert stage.filesystem.read_file("/data/.kafka_cleanshutdown") is not None
+
+
+async def test_a_log_dir_that_fails_in_an_append_fails_what_waits(stage) -> None:
+    stage.show(image_of(topic_image("orders", partition_image(replicas=(1, 2)))))
+    waiting = stage.partition().wait_committed(stage.append(b"a").last_offset)
+    stage.log_dir.failed_reason = "Input/output error"
+    stage.manager._on_tick()
+    assert waiting.exception().code is ErrorCode.KAFKA_STORAGE_ERROR
+
+
+async def test_checkpoints_hold_the_high_watermark(stage) -> None:
+    stage.show(image_of(topic_image("orders")))
+    stage.append(b"a", b"b")
+    stage.clock.advance(6_000)
+    stage.manager._on_tick()
+    await eventually(
+        lambda: b"orders 0 2" in (stage.filesystem.read_file("/data/replication-offset-checkpoint") or b"")
+    )
+
+
+async def test_deleted_partitions_are_unlinked_after_their_delay(stage) -> None:
+    stage.show(image_of(topic_image("orders", file_delete_delay_ms="1000")))
+    stage.append(b"a")
+    stage.show(image_of())
+    assert any(name.endswith("-delete") for name in stage.filesystem.list_directory("/data"))
+    stage.clock.advance(2_000)
+    stage.manager._on_tick()
+    await eventually(lambda: not any(name.endswith("-delete") for name in stage.filesystem.list_directory("/data")))
