@@ -1,18 +1,20 @@
 """One member of a consumer group, as a process: run by the tests so that it can be killed like one.
 
 ``python -m tests.interop.group_member CLIENT BOOTSTRAP GROUP TOPIC [OPTIONS]`` where CLIENT names a library and OPTIONS
-is JSON (``assignor``, ``instance``). It reads from the beginning, commits what it has read, and prints one JSON object
-a line: ``{"assignment": [...]}`` whenever that changes, ``{"values": [...]}`` after the commit that covers them. On
-SIGTERM it leaves the group properly and prints ``{"closed": true}``.
+is JSON (``assignor``, ``instance``, ``tell``). It reads from the beginning, commits what it has read, and prints one JSON
+object a line: ``{"assignment": [...]}`` whenever that changes, ``{"values": [...]}`` after the commit that covers them (or
+before, with ``tell`` = ``before``: then nothing read is ever untold, but some may be told twice). On SIGTERM it leaves the group properly and prints ``{"closed": true}``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 SESSION_MS = 4_000
@@ -23,6 +25,17 @@ stop = threading.Event()
 
 def say(**event: Any) -> None:
     print(json.dumps(event), flush=True)
+
+
+@contextlib.contextmanager
+def told(values: list[str], options: dict[str, str]) -> Iterator[None]:
+    """Around the commit of ``values``."""
+    if options.get("tell") == "before":
+        say(values=values)
+        yield
+    else:
+        yield
+        say(values=values)
 
 
 class Assignment:
@@ -59,8 +72,9 @@ def run_confluent(bootstrap: str, group: str, topic: str, options: dict[str, str
         messages = [message for message in consumer.consume(500, timeout=0.1) if message.error() is None]
         assignment.now([partition.partition for partition in consumer.assignment()])
         if messages:
-            consumer.commit(asynchronous=False)
-            say(values=[message.value().decode() for message in messages])
+            values = [message.value().decode() for message in messages]
+            with told(values, options):
+                consumer.commit(asynchronous=False)
     consumer.close()
 
 
@@ -84,8 +98,8 @@ def run_kafka_python(bootstrap: str, group: str, topic: str, options: dict[str, 
         batches = consumer.poll(timeout_ms=100)
         assignment.now([partition.partition for partition in consumer.assignment()])
         if batches:
-            consumer.commit()
-            say(values=[record.value.decode() for records in batches.values() for record in records])
+            with told([record.value.decode() for records in batches.values() for record in records], options):
+                consumer.commit()
     consumer.close()
 
 
@@ -112,8 +126,8 @@ def run_aiokafka(bootstrap: str, group: str, topic: str, options: dict[str, str]
                 batches = await consumer.getmany(timeout_ms=100)
                 assignment.now([partition.partition for partition in consumer.assignment()])
                 if batches:
-                    await consumer.commit()
-                    say(values=[record.value.decode() for records in batches.values() for record in records])
+                    with told([record.value.decode() for records in batches.values() for record in records], options):
+                        await consumer.commit()
         finally:
             await consumer.stop()
 

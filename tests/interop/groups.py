@@ -47,6 +47,10 @@ class Member:
     def errors(self) -> str:
         return "".join(self._errors)
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def leave(self) -> None:
         self._process.terminate()
         self._end()
@@ -57,8 +61,10 @@ class Member:
         self._end()
 
     def end(self) -> None:
-        if self._process.poll() is None:
-            self.kill()
+        """Leave no process and no open pipe behind, whatever became of it."""
+        if not self.ended:
+            self._process.kill()
+        self._end()
 
     def _end(self) -> None:
         self._process.wait(30)
