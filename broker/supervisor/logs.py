@@ -24,7 +24,7 @@ SHOWN_WINDOW_SECONDS = 10.0
 
 _IGNORED = re.compile(r"overcommit_memory")
 """Advice of the Redis server about snapshots, which are off."""
-_IMPORTANT = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL)\b|^Traceback \(most recent call last\)|^\w+(\.\w+)*Error: ")
+_IMPORTANT = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL)\b|^\w+(\.\w+)*(Error|Exception)\b")
 
 
 class ServiceLog:

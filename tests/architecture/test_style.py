@@ -13,7 +13,6 @@ LINES_MAX = 500
 """Where a file starts to need a table of contents."""
 LONGER_FILES = {
     "broker/config/broker_schema.py": "a table: every broker config with type, default and documentation",
-    "broker/metadata/sqlite.py": "one adapter of the store's port: its parts share a connection and the thread that owns it",
 }
 """Path → why it is one idea all the same."""
 

@@ -62,11 +62,11 @@ def options(home: Path) -> Options:
 class Installation:
     """A supervisor running in this process's loop, over the given services."""
 
-    def __init__(self, home: Path, specs: Sequence[ServiceSpec]) -> None:
+    def __init__(self, home: Path, specs: Sequence[ServiceSpec], setup: Sequence[str] | None = None) -> None:
         home.mkdir(exist_ok=True)
         self.screen = RecordingScreen()
         self.options = options(home)
-        self.supervisor = Supervisor(self.options, specs, {}, home, self.screen)
+        self.supervisor = Supervisor(self.options, specs, {}, home, self.screen, setup)
         self.task = asyncio.create_task(self.supervisor.run())
 
     async def until(self, condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:

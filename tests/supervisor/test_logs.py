@@ -64,7 +64,9 @@ def test_the_file_is_for_its_owner_only(log: ServiceLog) -> None:
 
 
 def test_complaints_reach_the_screen_and_chatter_does_not(log: ServiceLog, shown: list[str]) -> None:
-    log.feed(b"2026-01-01 INFO all is well\n2026-01-01 ERROR x: it broke\nValueError: no\n")
+    log.feed(
+        b"2026-01-01 INFO all is well\n2026-01-01 ERROR x: it broke\nTraceback (most recent call last):\n  File\nValueError: no\n"
+    )
     assert shown == ["2026-01-01 ERROR x: it broke", "ValueError: no"]
 
 

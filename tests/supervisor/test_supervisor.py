@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -26,8 +27,9 @@ class Installations:
         self.home = home
         self.running: list[Installation] = []
 
-    def __call__(self, *specs: ServiceSpec) -> Installation:
-        self.running.append(Installation(self.home, specs))
+    def __call__(self, *specs: ServiceSpec, setup: str = "") -> Installation:
+        command = [sys.executable, "-S", "-c", setup] if setup else None
+        self.running.append(Installation(self.home, specs, command))
         return self.running[-1]
 
 
@@ -70,6 +72,25 @@ async def test_a_service_waits_for_what_it_needs(install: Installations) -> None
     installation = install(spec("redis", never_ready), spec("broker-1"), spec("web", needs=("redis",)))
     await installation.until_said("^  broker-1 +ready")
     assert service(installation, "web")["state"] == "stopped"
+
+
+async def test_what_needs_set_up_waits_for_it_and_brokers_do_not(install: Installations) -> None:
+    done = install.home / "done"
+    waits = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)\nprint('the password is x')"
+    installation = install(spec("broker-1"), dataclasses.replace(spec("web"), needs_setup=True), setup=waits)
+    await installation.until_said("^  broker-1 +ready")
+    assert service(installation, "web")["state"] == "stopped"
+    done.touch()
+    await installation.until_said("^Ottla is ready")
+    assert installation.screen.said("^  set-up +the password is x")
+
+
+async def test_a_set_up_that_fails_says_why_and_leaves_nothing_running(install: Installations) -> None:
+    installation = install(spec("broker-1"), setup="import time; time.sleep(0.3); raise SystemExit('no such table')")
+    assert await installation.task == 1
+    assert installation.screen.said("^  set-up +no such table")
+    assert installation.screen.lines[-1] == "Ottla could not be set up; nothing is left running."
+    assert not any(psutil.Process().children())
 
 
 async def test_things_stop_in_order_and_leave_nothing(install: Installations) -> None:

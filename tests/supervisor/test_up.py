@@ -158,6 +158,21 @@ def test_a_killed_broker_is_started_again_and_shown(running: Up) -> None:
     wait_until(lambda: running.health() == (200, "ok"), "health")
 
 
+def test_whatever_is_killed_comes_back_and_finds_the_others(running: Up) -> None:
+    before = running.services()
+    others = [name for name in before if name not in ("broker-1", "demo")]
+    for name in others:
+        os.kill(before[name]["pid"], signal.SIGKILL)
+
+    def recovered() -> bool:
+        now = running.services()
+        return all(now[name]["state"] == "ready" and now[name]["pid"] != before[name]["pid"] for name in others)
+
+    wait_until(recovered, "all of them ready again", seconds=60)
+    wait_until(lambda: running.health() == (200, "ok"), "health")
+    assert min(running.services()[name]["restarts"] for name in others) >= 1
+
+
 def test_a_broker_is_stopped_and_started_through_the_control_socket(running: Up) -> None:
     control = SupervisorClient(running.home / "control.sock")
     control.change("stop", "broker-1", "test")
