@@ -24,7 +24,6 @@ JSON_NODES_MAX = 3_000
 JSON_DEPTH_MAX = 40
 _CONTROL_SHARE_MAX = 0.1
 """More control characters than that and it is no text, even if it happens to decode."""
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 class Kind(StrEnum):
@@ -153,12 +152,11 @@ def _text_start(content: bytes, size: int) -> str | None:
 
 
 def pieces(text: str, *, one_line: bool = False) -> Iterator[Piece]:
-    """The text in pieces, each either plain or one character that is otherwise not seen."""
+    """The text in pieces, each either plain or one character that is otherwise not seen: controls, format characters,
+    spaces that are not the space."""
     start = 0
     for at, character in enumerate(text):
-        if character.isalnum() or character == " " or (character in "\n\t" and not one_line):
-            continue
-        if unicodedata.category(character) not in _HIDDEN_CATEGORIES:
+        if character.isprintable() or (character in "\n\t" and not one_line):
             continue
         if start < at:
             yield Piece(text[start:at])
