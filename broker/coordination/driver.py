@@ -287,6 +287,11 @@ class CoordinatorRuntime(Generic[S, R]):
             logger.warning("%s partition %d: append failed, reloading: %s", self._name, seat.index, error)
             self._start_over(seat, _told_to_clients(error))
             return
+        except Exception:
+            # A record that cannot be encoded, or a fault below us: left in place it would block the seat for good.
+            logger.exception("%s partition %d: append broke, reloading", self._name, seat.index)
+            self._start_over(seat, KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE))
+            return
         seat.gathered, seat.gathered_replies = [], []
         if not seat.parked and committed.done() and committed.exception() is None:
             _deliver(replies)

@@ -80,7 +80,7 @@ class CounterShard:
         self.loaded_at: int | None = None
 
     def replay(self, record: int) -> None:
-        self.total += record
+        self.total += record if isinstance(record, int) else 0
 
     def on_loaded(self, now_ms: int) -> Decision[int]:
         self.loaded_at = now_ms
@@ -90,7 +90,7 @@ class CounterShard:
         return Decision(records=[1])
 
     def add(self, number: int, ticket: Ticket, now_ms: int) -> Decision[int]:
-        return Decision(records=[number], replies=[(ticket, self.total + number)])
+        return Decision(records=[number], replies=[(ticket, self.total + number if isinstance(number, int) else None)])
 
     def remind(self, delay_ms: int, ticket: Ticket, now_ms: int) -> Decision[int]:
         return Decision(replies=[(ticket, None)], timers={("bell",): delay_ms})

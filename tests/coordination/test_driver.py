@@ -132,6 +132,17 @@ async def test_clients_are_told_where_to_ask_again(failure: ErrorCode, told: Err
     assert refused.value.code is told
 
 
+async def test_an_append_that_breaks_does_not_block_the_seat(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    await bench.add(5)
+    with pytest.raises(KafkaError) as refused:
+        await bench.add(object())  # type: ignore[arg-type] - no codec knows it
+    assert refused.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
+    assert "append broke" in caplog.text
+    await bench.until_loaded()
+    assert await bench.add(1) == 6
+
+
 async def test_a_failed_commit_reloads_and_keeps_what_is_in_the_log() -> None:
     bench = Bench()
     bench.log.commits_at_once = False
