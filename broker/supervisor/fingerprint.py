@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("Django", "django-unfold", "django-htmx", "channels", "whitenoise")
+PACKAGES = ("Django", "django-unfold", "channels", "whitenoise")
 FILE_NAME = "setup.fingerprint"
 
 
