@@ -17,7 +17,8 @@ import asyncio
 import importlib
 import logging
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from broker.errors import ErrorCode, KafkaError
@@ -43,13 +44,21 @@ HANDLER_MODULES: dict[int, str] = {int(key): key.name.lower() for key in ApiKey}
 Handle = Callable[[Request], Reply]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineStatistics:
+    requests_total: int
+    requests_by_key: Mapping[int, int]
+    running: int
+    """Requests whose handler awaits something."""
+
+
 class Pipeline:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._handles: dict[int, Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests_total = 0
-        self.requests_by_key: dict[int, int] = {}
+        self._requests_by_key: dict[int, int] = {}
 
     def handle(self, frame: memoryview, connection: ConnectionInfo) -> Reply:
         """Raises ``CloseConnection`` when the peer cannot be answered."""
@@ -73,8 +82,8 @@ class Pipeline:
         handle = self._handles.get(api_key)
         if handle is None:
             handle = self._handles[api_key] = self._bind(api_key)
-            self.requests_by_key[api_key] = 0
-        self.requests_by_key[api_key] += 1
+            self._requests_by_key[api_key] = 0
+        self._requests_by_key[api_key] += 1
         try:
             return handle(request)
         except MalformedMessage as error:
@@ -90,6 +99,11 @@ class Pipeline:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def statistics(self) -> PipelineStatistics:
+        return PipelineStatistics(
+            requests_total=self.requests_total, requests_by_key=dict(self._requests_by_key), running=len(self._tasks)
+        )
 
     # Binding ----------------------------------------------------------------------------------------
 
