@@ -150,7 +150,6 @@ class AppendableLog(LogState):
         record_count, size_before, newest = 0, segment.size, NO_TIMESTAMP
         if not size_before:
             segment.created_ms = now_ms
-            self._roll_timestamp = None
         base_offset = first_offset if first_offset is not None else batches[0][1][0]
         next_offset = base_offset
         for _, header in batches:

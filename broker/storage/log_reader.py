@@ -46,7 +46,7 @@ class LogReader:
             position = self._position(segment, offset)
             limit = segment.size if upto_offset >= segment.next_offset else self._position(segment, upto_offset)
             if position < limit:
-                return self._read_at(segment, position, limit, max_bytes, at_least_one)
+                return self._read_at(segment, offset, position, limit, max_bytes, at_least_one)
             segment = self._segments.after(segment)
         return []
 
@@ -56,7 +56,9 @@ class LogReader:
             return remembered[1]
         return segment.find(offset)
 
-    def _read_at(self, segment: Segment, position: int, limit: int, max_bytes: int, at_least_one: bool) -> list[Buffer]:
+    def _read_at(
+        self, segment: Segment, offset: int, position: int, limit: int, max_bytes: int, at_least_one: bool
+    ) -> list[Buffer]:
         environment = self._environment
         fd = environment.files.use(segment.file)
         end = position + max_bytes
@@ -64,29 +66,29 @@ class LogReader:
             data = self._pread(segment, fd, position, limit - position)
             if limit == segment.size:
                 self.remember(segment.next_offset, segment, limit)
-            segment.verify(data, position)
+            segment.verify(data, position, offset)
             return [data]
         data = self._pread(segment, fd, position, max(max_bytes, HEADER_SIZE))
         whole, next_offset = segment.whole_batches(data, position)
         if whole == 0 or whole > max_bytes:
             if not at_least_one:
                 return []
-            return [self._first_batch(segment, fd, position, limit, data)]
+            return [self._first_batch(segment, fd, offset, position, limit, data)]
         if next_offset >= 0:
             self.remember(next_offset, segment, position + whole)
         if whole == len(data):
-            segment.verify(data, position)
+            segment.verify(data, position, offset)
             return [data]
         view = memoryview(data)[:whole]
-        segment.verify(view, position)
+        segment.verify(view, position, offset)
         return [view]
 
-    def _first_batch(self, segment: Segment, fd: int, position: int, limit: int, data: bytes) -> Buffer:
+    def _first_batch(self, segment: Segment, fd: int, offset: int, position: int, limit: int, data: bytes) -> Buffer:
         size = batch_size(data)
         if position + size > limit:
             raise DamageFound(position, segment.base_offset, f"a batch of {size} bytes does not fit the log")
         batch = data if size == len(data) else self._pread(segment, fd, position, size)
-        segment.verify(batch, position)
+        segment.verify(batch, position, offset)
         fields = HEADER.unpack_from(batch)
         assert fields[1] + LENGTH_PREFIX_SIZE == size
         self.remember(fields[0] + fields[6] + 1, segment, position + size)

@@ -310,7 +310,6 @@ class _Recovery:
     def _load_producers(self, segments: list[Segment], log_start: int, log_end: int) -> None:
         """Newest snapshot, then the batches behind it. After a crash, when the last segment is read anyway, one from
         before it is preferred: a replay brings back five batches of each producer, a snapshot only the last."""
-        self.snapshots.remove_above(log_end)
         highest = log_end if self.known.clean_shutdown else segments[-1].base_offset
         found = self.snapshots.load_newest(self.producers, log_start, highest)
         replay_from = log_start if found is None else found

@@ -212,16 +212,18 @@ class Segment:
             whole, expected_last, next_offset = after, -1, last_offset + 1
         return whole, next_offset
 
-    def verify(self, data: Buffer, position: int) -> None:
-        """Check whole batches read at ``position`` if this process has not seen those bytes yet. ``DamageFound``."""
+    def verify(self, data: Buffer, position: int, offset: int) -> None:
+        """Check whole batches read at ``position``, the first of which should hold ``offset``, if this process has not
+        seen those bytes yet. Raises ``DamageFound``."""
         end = position + len(data)
         if position >= self.unverified_end or end <= self.unverified_start:
             return
         at, expected = 0, -1
         while at < len(data):
             header = BatchHeader._make(HEADER.unpack_from(data, at))
-            if expected >= 0 and header.base_offset != expected and not self.gaps_allowed:
-                raise DamageFound(position + at, expected, f"offset {header.base_offset} is not the one that follows")
+            fits = header.base_offset == expected if at else header.base_offset <= offset <= header.last_offset
+            if not fits and not self.gaps_allowed:
+                raise DamageFound(position + at, offset, f"offset {header.base_offset} is not the one that follows")
             if header.magic != MAGIC or not BATCH_LENGTH_MIN <= header.batch_length <= len(data) - at:
                 raise DamageFound(position + at, header.base_offset, "no batch starts here")
             if not crc_is_valid(data, at, header.size):

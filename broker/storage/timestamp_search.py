@@ -98,7 +98,7 @@ class TimestampSearch:
         batch = self._environment.filesystem.pread(fd, header.size, position)
         if len(batch) != header.size:
             raise DamageFound(position, header.base_offset, "the file is shorter than it was")
-        segment.verify(batch, position)
+        segment.verify(batch, position, header.base_offset)
         from broker.protocol.records import iter_records
 
         for record in iter_records(batch):

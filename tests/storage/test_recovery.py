@@ -230,7 +230,10 @@ def test_an_offline_partition_comes_back_when_its_file_is_restored() -> None:
 
 @pytest.mark.parametrize("segment", [0, 1, -1])
 @pytest.mark.parametrize("position", [5, 9, 16, 22, 60, 70, 75, 100])
-def test_a_bit_that_flipped_while_stopped_is_found_by_the_first_read(segment: int, position: int) -> None:
+@pytest.mark.parametrize("max_bytes", [1, 1 << 20])
+def test_a_bit_that_flipped_while_stopped_is_found_by_the_first_read(
+    segment: int, position: int, max_bytes: int
+) -> None:
     disk = MemoryFileSystem()
     log_dir = filled(disk)
     bases = [found.base_offset for found in log_of(log_dir).segments()]
@@ -241,7 +244,7 @@ def test_a_bit_that_flipped_while_stopped_is_found_by_the_first_read(segment: in
     again = reopened(disk)
     log = log_of(again)
     with pytest.raises(KafkaError) as refused:
-        read_all(log)
+        read_all(log, max_bytes=max_bytes)
 
     assert refused.value.code == ErrorCode.KAFKA_STORAGE_ERROR
     assert "byte" in again.offline[PARTITION]
