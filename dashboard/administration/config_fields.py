@@ -100,6 +100,8 @@ class ConfigTextField(forms.CharField):
         return None if not text else self._canonical(text)
 
     def _canonical(self, text: str) -> str:
+        if text.strip().lower() == units.UNLIMITED:
+            return unlimited(self.definition)
         try:
             match kind(self.definition):
                 case "duration":
@@ -142,6 +144,16 @@ class ConfigChoiceField(forms.TypedChoiceField):
 
 
 ConfigField = ConfigTextField | ConfigChoiceField
+
+
+def unlimited(definition: ConfigDef) -> str:
+    """What "no limit" is for this config: -1 where that has this meaning, else the largest number there is."""
+    for raw in ("-1", str(units.LONG_MAX)):
+        try:
+            return checked(definition, raw)
+        except forms.ValidationError:
+            continue
+    raise forms.ValidationError("This cannot be without a limit.")
 
 
 def checked(definition: ConfigDef, raw: str) -> str:

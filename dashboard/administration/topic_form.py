@@ -12,6 +12,7 @@ from typing import Any
 from django import forms
 
 from broker import limits
+from broker.client.results import ConfigEntry
 from broker.errors import ErrorCode
 from dashboard.administration import config_fields
 from dashboard.administration.config_fields import ConfigField
@@ -21,6 +22,7 @@ from dashboard.models import Topic
 
 OWN_VALUE = "DYNAMIC_TOPIC_CONFIG"
 """Kafka's name for a value set on the topic itself."""
+_COARSER_UNITS = {".hours": 3_600_000, ".minutes": 60_000}
 _FIELDS_BY_CODE = {
     ErrorCode.INVALID_TOPIC_EXCEPTION: "name",
     ErrorCode.TOPIC_ALREADY_EXISTS: "name",
@@ -57,10 +59,10 @@ class BaseTopicForm(forms.ModelForm):
             if not isinstance(field, ConfigField) or entry.value is None:
                 continue
             shown = config_fields.show(config_fields.EDITABLE[entry.name], entry.value)
-            behind = [synonym.value for synonym in entry.synonyms if synonym.source != OWN_VALUE]
-            if behind and behind[0] is not None:
-                self.inherited[entry.name] = behind[0]
-                field.show_inherited(config_fields.show(config_fields.EDITABLE[entry.name], behind[0]))
+            inherited = inherited_value(entry)
+            if inherited is not None:
+                self.inherited[entry.name] = inherited
+                field.show_inherited(config_fields.show(config_fields.EDITABLE[entry.name], inherited))
             if entry.source == OWN_VALUE:
                 self.current[entry.name] = entry.value
                 is_choice = isinstance(field, forms.ChoiceField)
@@ -123,6 +125,18 @@ TopicForm: type[BaseTopicForm] = types.new_class(
     "TopicForm", (BaseTopicForm,), exec_body=lambda namespace: namespace.update(config_fields.build_fields())
 )
 """The form with a field for every topic config of the broker's schema."""
+
+
+def inherited_value(entry: ConfigEntry) -> str | None:
+    """What the topic falls back to, as the broker told it; a broker's setting may be in hours where the topic's is in
+    milliseconds. ``None`` when it did not tell."""
+    behind = next((synonym for synonym in entry.synonyms if synonym.source != OWN_VALUE), None)
+    if behind is None or behind.value is None:
+        return None
+    factor = next((factor for unit, factor in _COARSER_UNITS.items() if behind.name.endswith(unit)), 1)
+    if factor == 1 or not behind.value.isdecimal():
+        return behind.value
+    return str(int(behind.value) * factor)
 
 
 def carry_out(plan: TopicPlan, *, validate_only: bool = False) -> None:
