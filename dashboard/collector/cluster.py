@@ -89,9 +89,9 @@ class ClusterModel:
         came_back = not known.online
         known.online, known.trouble, known.silent_since_ms = True, "", -1
         known.meter.read(sample.sampled_at_ms, _broker_totals(sample))
-        if came_back:
-            touched.merge(known.mirror.everything())
         self._touched.merge(touched)
+        if came_back:
+            self._touch_everything()
         self._touched.partitions |= {key for key in self._busy if self._meters[key].source == broker_id}
 
     def silent(self, broker_id: int, *, since_ms: int, trouble: str) -> None:
@@ -103,8 +103,13 @@ class ClusterModel:
             for _key, meter in self._meters.items():
                 if meter.source == broker_id:
                     meter.meter.reset()
-            self._touched.merge(known.mirror.everything())
+            self._touch_everything()
         known.online, known.silent_since_ms, known.trouble = False, since_ms, trouble
+
+    def _touch_everything(self) -> None:
+        """Who answers decides whom to believe, about everybody's partitions and groups."""
+        for known in self._known.values():
+            self._touched.merge(known.mirror.everything())
 
     @property
     def sampled(self) -> dict[int, int]:
@@ -172,7 +177,7 @@ class ClusterModel:
                     changed.add(topic)
                 continue
             source, sample = spoken
-            row = _partition_row(sample, source, self._read_meter(key, source, sample))
+            row = _partition_row(sample, source, self._read_meter(key, source, sample), self._out_of_reach(source))
             rows = self.partitions.setdefault(topic, {})
             if rows.get(partition) != row:
                 rows[partition] = row
@@ -180,15 +185,23 @@ class ClusterModel:
         return changed
 
     def _partition_sample(self, key: PartitionKey) -> tuple[int, PartitionSample] | None:
-        """(who says it, what): the leader's own words first, else the newest leader epoch anyone knows."""
-        spoken = [
-            (mirror.broker_id, mirror.partitions[key])
-            for mirror in self._speakers() or ()
-            if key in mirror.partitions and key[0] in self._configs
-        ]
-        if not spoken:
+        """(who says it, what): the leader's own words first, else the newest leader epoch anyone knows.
+
+        A partition only a silent broker has is still there while its topic is; it is what was told last.
+        """
+        if key[0] not in self._configs:
             return None
-        return max(spoken, key=lambda pair: (pair[1].leader_epoch, pair[1].leader == pair[0], -pair[0]))
+        for mirrors in (self._speakers(), [known.mirror for known in self._known.values()]):
+            spoken = [(mirror.broker_id, mirror.partitions[key]) for mirror in mirrors if key in mirror.partitions]
+            if spoken:
+                return max(spoken, key=lambda pair: (pair[1].leader_epoch, pair[1].leader == pair[0], -pair[0]))
+        return None
+
+    def _out_of_reach(self, source: int) -> str:
+        """Why a partition only ``source`` has cannot be used, while others answer."""
+        if self._known[source].online or not any(known.online for known in self._known.values()):
+            return ""
+        return f"Broker {source}, the only one that has it, does not answer."
 
     def _read_meter(self, key: PartitionKey, source: int, sample: PartitionSample) -> Meter:
         known = self._known[source]
@@ -239,10 +252,11 @@ class ClusterModel:
         return topics
 
     def _group_sample(self, group_id: str) -> tuple[int, GroupSample] | None:
-        spoken = [(m.broker_id, m.groups[group_id]) for m in self._speakers() if group_id in m.groups]
-        if not spoken:
-            return None
-        return max(spoken, key=lambda pair: (pair[1].coordinator == pair[0], pair[1].generation, -pair[0]))
+        for mirrors in (self._speakers(), [known.mirror for known in self._known.values()]):
+            spoken = [(mirror.broker_id, mirror.groups[group_id]) for mirror in mirrors if group_id in mirror.groups]
+            if spoken:
+                return max(spoken, key=lambda pair: (pair[1].coordinator == pair[0], pair[1].generation, -pair[0]))
+        return None
 
     def _find_partition(self, topic: str, partition: int) -> PartitionRow | None:
         return self.partitions.get(topic, {}).get(partition)
@@ -360,7 +374,7 @@ def _broker_row(known: _Known, *, is_controller: bool, leaders: int, replicas: i
     )
 
 
-def _partition_row(sample: PartitionSample, source: int, meter: Meter) -> PartitionRow:
+def _partition_row(sample: PartitionSample, source: int, meter: Meter, out_of_reach: str) -> PartitionRow:
     return PartitionRow(
         topic=sample.topic,
         partition=sample.partition,
@@ -379,7 +393,7 @@ def _partition_row(sample: PartitionSample, source: int, meter: Meter) -> Partit
         records_in_rate=meter.rate(2),
         last_record_ms=sample.last_record_ms,
         producers=sample.producers,
-        offline_reason=sample.offline_reason,
+        offline_reason=sample.offline_reason or out_of_reach,
         source=source,
     )
 

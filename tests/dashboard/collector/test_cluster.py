@@ -232,6 +232,32 @@ def test_a_newer_leader_epoch_wins_over_what_a_dead_leader_said_last(bench: Benc
     assert topic_row(bench).under_replicated == 1
 
 
+def test_what_only_a_silent_broker_has_stays_and_is_out_of_reach_while_others_answer(bench: Bench) -> None:
+    bench.feed(
+        sample(1, full=True, topics=[topic("orders", 2)], partitions=[partition("orders", 0, records=10)]),
+        sample(
+            1,
+            full=True,
+            broker_id=2,
+            topics=[topic("orders", 2)],
+            partitions=[partition("orders", 1, records=20, leader=2, replicas=[2], isr=[2])],
+            groups=[group("billing", coordinator=2, offsets=(offset("orders", 1, 5),))],
+        ),
+    )
+    bench.step()
+    assert topic_row(bench).records == 30
+    bench.model.silent(2, since_ms=START_MS, trouble="gone")
+    bench.step()
+    assert topic_row(bench).records == 30
+    assert topic_row(bench).offline == 1
+    assert "Broker 2" in bench.model.partitions["orders"][1].offline_reason
+    assert group_row(bench).verdict == "unknown"
+    bench.feed(sample(2, broker_id=2, partitions=[partition("orders", 1, records=21, leader=2, replicas=[2], isr=[2])]))
+    bench.step()
+    assert topic_row(bench).offline == 0
+    assert topic_row(bench).records == 31
+
+
 def test_an_idle_cluster_costs_no_writes_but_the_head(bench: Bench) -> None:
     bench.feed(
         sample(
