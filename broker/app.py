@@ -90,6 +90,7 @@ class Broker:
             self._loop, self.pipeline, self._server_settings(), after_input=self.partitions.wake_long_polls
         )
         self.cluster.subscribe(self._on_image)
+        self.cluster.subscribe(self._on_delta)
         self.partitions.start()
         await self.server.listen(self._client_socket, "client")
         await self.server.listen(self._internal_socket, "internal")
@@ -181,12 +182,17 @@ class Broker:
         if delta.broker_configs_changed:
             self.server.reconfigure(self._server_settings())
 
+    def _on_delta(self, delta: ImageDelta) -> None:
+        if delta.broker_configs_changed:
+            self.server.configure(self._server_settings())
+
     def _server_settings(self) -> ServerSettings:
         config = self.cluster.config
         return ServerSettings(
             frame_bytes_max=config.socket_request_max_bytes,
             connections_max=config.max_connections,
             connections_per_address_max=config.max_connections_per_ip,
+            connections_per_address_overrides=_overrides(config.max_connections_per_ip_overrides),
             idle_ms_max=config.connections_max_idle_ms,
         )
 
@@ -204,6 +210,18 @@ class Broker:
         await self.pipeline.stop()
         await self.partitions.stop()
         await self.cluster.stop()
+
+
+def _overrides(text: str) -> dict[str, int]:
+    """``host:limit,host:limit``; an entry that makes no sense is left out with a warning."""
+    limits: dict[str, int] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        host, _, limit = item.rpartition(":")
+        if host and limit.isdecimal():
+            limits[host.strip("[]")] = int(limit)
+        else:
+            logger.warning("max.connections.per.ip.overrides: %r is not host:limit", item)
+    return limits
 
 
 def _bind_all(config: BrokerConfig) -> tuple[socket.socket, socket.socket]:

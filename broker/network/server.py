@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker import limits
@@ -43,6 +43,8 @@ class ServerSettings:
     frame_bytes_max: int = limits.FRAME_BYTES_MAX
     connections_max: int = limits.CONNECTIONS_MAX
     connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
+    connections_per_address_overrides: Mapping[str, int] = field(default_factory=dict)
+    """Address → its own limit."""
     idle_ms_max: int = limits.CONNECTION_IDLE_MS
 
 
@@ -88,6 +90,11 @@ class Server:
         """Other limits from now on. Connections that are there stay; the frame bound is fixed at the start."""
         self._settings = settings
 
+    def configure(self, settings: ServerSettings) -> None:
+        """New limits, for connections to come; none that is open is closed."""
+        self._settings = settings
+        self.frame_bytes_max = settings.frame_bytes_max
+
     # Listening --------------------------------------------------------------------------------------
 
     async def listen(self, bound: socket.socket, listener: str) -> None:
@@ -129,10 +136,11 @@ class Server:
         self._sessions.add(session)
         from_address = self._per_address.get(connection.peer_host, 0) + 1
         self._per_address[connection.peer_host] = from_address
-        if (
-            len(self._sessions) > self._settings.connections_max
-            or from_address > self._settings.connections_per_address_max
-        ):
+        settings = self._settings
+        allowed = settings.connections_per_address_overrides.get(
+            connection.peer_host, settings.connections_per_address_max
+        )
+        if len(self._sessions) > settings.connections_max or from_address > allowed:
             self._refused_total += 1
             session.closed = True
             transport.abort()

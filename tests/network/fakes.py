@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from broker.handlers.context import ConnectionInfo
 from broker.handlers.reply import CloseConnection, Deferred, Reply
@@ -134,5 +135,5 @@ class Link:
             rest = rest[count:]
 
 
-def new_server(loop: asyncio.AbstractEventLoop, **settings: int) -> Server:
+def new_server(loop: asyncio.AbstractEventLoop, **settings: Any) -> Server:
     return Server(loop, FakePipeline(), ServerSettings(**settings))  # type: ignore[arg-type]

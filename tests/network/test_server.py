@@ -38,6 +38,15 @@ async def test_a_limit_that_changes_holds_for_the_next_connection() -> None:
     assert [link.transport.aborted for link in (first, second, third)] == [False, False, True]
 
 
+async def test_one_address_may_have_a_limit_of_its_own_and_limits_change_while_running() -> None:
+    server = new_server(asyncio.get_running_loop(), connections_per_address_overrides={"10.0.0.9": 1})
+    links = [Link(server, address="10.0.0.9") for _ in range(2)] + [Link(server) for _ in range(2)]
+    assert [link.transport.aborted for link in links] == [False, True, False, False]
+    server.configure(ServerSettings(connections_max=1))
+    assert Link(server).transport.aborted
+    assert not links[2].transport.aborted
+
+
 async def test_an_idle_connection_is_closed_and_an_active_one_is_not() -> None:
     server = new_server(asyncio.get_running_loop(), idle_ms_max=5_000)
     idle, active = Link(server), Link(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ async def check(requests, data) -> None:
     stream = b"".join(frame(key, number, payload) for number, (key, payload) in enumerate(requests))
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12), label="cuts")
     edges = [0, *sorted(cuts), len(stream)]
-    unread = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False) if start < end]
+    unread = [stream[start:end] for start, end in itertools.pairwise(edges) if start < end]
     while True:
         waiting = [number for number, deferred in parked.items() if not deferred.done]
         can_read = bool(unread) and link.transport.reading
