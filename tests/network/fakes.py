@@ -124,8 +124,8 @@ class Link:
         self.transport.session = self.session
         self.session.connection_made(self.transport)
 
-    def receive(self, data: bytes) -> None:
-        """Deliver ``data`` in the pieces the session has room for; stop when it does not read."""
+    def receive(self, data: bytes) -> bytes:
+        """Deliver ``data`` in the pieces the session has room for; what it would not read comes back."""
         rest = memoryview(data)
         while rest and self.transport.reading and not self.transport.closing:
             buffer = self.session.get_buffer(-1)
@@ -133,6 +133,7 @@ class Link:
             buffer[:count] = rest[:count]
             self.session.buffer_updated(count)
             rest = rest[count:]
+        return bytes(rest)
 
 
 def new_server(loop: asyncio.AbstractEventLoop, **settings: Any) -> Server:

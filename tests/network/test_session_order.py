@@ -34,7 +34,9 @@ async def check(requests, data) -> None:
         if not waiting and not can_read:
             break
         if can_read and (not waiting or data.draw(st.booleans(), label="read")):
-            link.receive(unread.pop(0))
+            rest = link.receive(unread.pop(0))
+            if rest:
+                unread.insert(0, rest)
         else:
             link.pipeline.resolve(data.draw(st.sampled_from(waiting), label="resolve"))
         for _ in range(3):
