@@ -142,8 +142,8 @@ def _decode_classic(version: int, data: bytes) -> FetchRequest:
         if length < 0:
             raise _bad_length("rack_id", length)
         rack_id = data[at : (at := at + length)].decode()
-    if at != len(data):
-        raise _bad_end(at, len(data))
+    if at > len(data):
+        raise _cut_off(at, len(data))
     head = (replica_id, wait_ms, min_bytes, max_bytes, isolation, session_id, session_epoch)
     return _new_tuple(FetchRequest, (*head, topics, forgotten, rack_id, None, -1))
 
@@ -230,8 +230,8 @@ def _decode_flexible(version: int, data: bytes) -> FetchRequest:
             replica_id, replica_epoch = state
     else:
         at += 1
-    if at != len(data):
-        raise _bad_end(at, len(data))
+    if at > len(data):
+        raise _cut_off(at, len(data))
     head = (replica_id, wait_ms, min_bytes, max_bytes, isolation, session_id, session_epoch)
     return _new_tuple(FetchRequest, (*head, topics, forgotten, rack_id, cluster_id, replica_epoch))
 
@@ -280,7 +280,7 @@ def _request_tags(version: int, data: bytes, at: int) -> tuple[str | None, tuple
         size, at = _varint(data, at)
         stop = at + size
         if stop > len(data):
-            raise _bad_end(stop, len(data))
+            raise _cut_off(stop, len(data))
         if tag == 0:
             if data[at]:
                 cluster_id, at = _string(data, at, "cluster_id")
@@ -314,9 +314,8 @@ def _bad_length(field: str, length: int) -> MalformedMessage:
     return MalformedMessage(f"fetch request: {field} has length {length}")
 
 
-def _bad_end(at: int, end: int) -> MalformedMessage:
-    what = f"cut off, {at - end} bytes are missing" if at > end else f"{end - at} bytes too many"
-    return MalformedMessage(f"fetch request: {what}")
+def _cut_off(at: int, end: int) -> MalformedMessage:
+    return MalformedMessage(f"fetch request: cut off, {at - end} bytes are missing")
 
 
 # Responses -------------------------------------------------------------------------------------------

@@ -99,8 +99,8 @@ def _decode_classic(body: memoryview) -> ProduceRequest:
             else:
                 raise _bad_length("records", length)
         topics.append((name, None, partitions))
-    if at != len(body):
-        raise _bad_end(at, len(body))
+    if at > len(body):
+        raise _cut_off(at, len(body))
     return _new_tuple(ProduceRequest, (transactional_id, acks, timeout_ms, topics))
 
 
@@ -143,8 +143,8 @@ def _decode_flexible(body: memoryview, topic_ids: bool) -> ProduceRequest:
         partitions, at = _partitions_flexible(body, at, partition_count - 1)
         topics.append((name, topic_id, partitions))
     at = skip_tags(body, at + 1) if body[at] else at + 1
-    if at != len(body):
-        raise _bad_end(at, len(body))
+    if at > len(body):
+        raise _cut_off(at, len(body))
     return _new_tuple(ProduceRequest, (transactional_id, acks, timeout_ms, topics))
 
 
@@ -183,9 +183,8 @@ def _bad_length(field: str, length: int) -> MalformedMessage:
     return MalformedMessage(f"produce request: {field} has length {length}")
 
 
-def _bad_end(at: int, end: int) -> MalformedMessage:
-    what = f"cut off, {at - end} bytes are missing" if at > end else f"{end - at} bytes too many"
-    return MalformedMessage(f"produce request: {what}")
+def _cut_off(at: int, end: int) -> MalformedMessage:
+    return MalformedMessage(f"produce request: cut off, {at - end} bytes are missing")
 
 
 # Responses -------------------------------------------------------------------------------------------

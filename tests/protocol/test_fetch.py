@@ -192,8 +192,12 @@ def test_a_body_cut_anywhere_is_malformed(version: int) -> None:
     for end in range(len(body)):
         with pytest.raises(MalformedMessage):
             decode_fetch(version, memoryview(body[:end]))
-    with pytest.raises(MalformedMessage):
-        decode_fetch(version, memoryview(body + b"\x00"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_bytes_behind_a_body_are_ignored(version: int) -> None:
+    body = full_request(version)
+    assert decode_fetch(version, memoryview(body + b"\x00\x07")) == decode_fetch(version, memoryview(body))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -132,8 +132,12 @@ def test_a_body_cut_anywhere_is_malformed(version: int) -> None:
     for end in range(len(body)):
         with pytest.raises(MalformedMessage):
             decode_produce(version, memoryview(body[:end]))
-    with pytest.raises(MalformedMessage):
-        decode_produce(version, memoryview(body + b"\x00"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_bytes_behind_a_body_are_ignored(version: int) -> None:
+    body = one_batch(version, b"x" * 200)
+    assert decode_produce(version, memoryview(body + b"\x00\x07")) == decode_produce(version, memoryview(body))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -78,7 +78,7 @@ class Installation:
         name = f"old-{uuid.uuid4().hex[:8]}"
         self.client.create_topic(name, partitions, 1, {"retention.ms": "3600000", **configs})
         for partition in range(partitions):
-            self.client.produce(name, None, b"old", partition=partition, timestamp_ms=OLD_MS)
+            self.client.produce(name, b"key", b"old", partition=partition, timestamp_ms=OLD_MS)
         return name
 
     def log_starts(self, topic: str, partitions: int = 3) -> list[int]:
