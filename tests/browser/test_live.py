@@ -136,6 +136,24 @@ def test_the_page_works_by_keyboard(page: Page, topic: str) -> None:
     page.wait_for_url(f"**/topics/{topic}/")
 
 
+def test_the_list_is_filtered_while_typing(page: Page, installation: Installation, topic: str) -> None:
+    page.goto("/topics/?sort=-size")
+    expect(page.locator("#ot-live")).to_contain_text("live,", timeout=SOON_MS)
+    page.evaluate("window.notReloaded = true")
+    page.keyboard.press("/")
+    page.keyboard.type("no-such-topic-at-all")
+    expect(page.locator("#topics-body")).to_contain_text("No topic matches", timeout=SOON_MS)
+    page.fill("#ot-filter", topic)
+    expect(page.locator("#topics-body .ot-rowlink")).to_have_text(topic, timeout=SOON_MS)
+    assert f"q={topic}" in page.url
+    assert "sort=-size" in page.url
+    assert f"q={topic}" in (page.locator("a.ot-sort").first.get_attribute("href") or "")
+    assert page.evaluate("document.activeElement.id") == "ot-filter"
+    produce(installation, topic, 3)
+    expect(page.locator("#topics-body tr")).to_contain_text("3", timeout=SOON_MS)
+    assert page.evaluate("window.notReloaded")
+
+
 @pytest.mark.parametrize(
     "address", ["/", "/topics/", "/groups/", "/topics/{topic}/", "/topics/{topic}/?tab=configuration"]
 )

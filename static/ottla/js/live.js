@@ -13,6 +13,11 @@ const TINT_MS = 600;
 
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
+let changeQuery = () => false;
+
+// The same page with another query string. False when there is no connection that could answer.
+export const resubscribe = (query) => changeQuery(query);
+
 export function startLive(config) {
   let socket = null;
   let retryMs = RETRY_MS_MIN;
@@ -53,6 +58,13 @@ export function startLive(config) {
     say({ type: "subscribe", id: subscription, page, name, query, protocol });
     listen();
   }
+
+  changeQuery = (query) => {
+    if (socket?.readyState !== WebSocket.OPEN) return false;
+    config.query = query;
+    subscribe();
+    return true;
+  };
 
   function listen() {
     clearTimeout(silence);

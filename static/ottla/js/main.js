@@ -2,6 +2,7 @@
 
 import { startCharts } from "./charts.js";
 import { startDialogs } from "./dialogs.js";
+import { startFilter } from "./filter.js";
 import { startFreshness } from "./freshness.js";
 import { startKeyboard } from "./keyboard.js";
 import { startLive } from "./live.js";
@@ -14,6 +15,7 @@ startKeyboard();
 startFreshness(config?.pulse);
 startCharts(config?.series ?? {});
 if (config) startLive(config);
+startFilter();
 
 // On a small screen the open tab may be out of sight.
 document.querySelector(".ot-tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
