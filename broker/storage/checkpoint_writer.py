@@ -3,18 +3,27 @@
 Owns: the order of those writes. A checkpoint taken on the loop is written and fsynced by a worker, but a truncation
 must write its lower recovery point at once and durably; an older checkpoint that is still on its way must then never
 replace the newer one. Each taking has a number; a file only moves to higher numbers.
+
+A full disk must not keep anybody from deleting, and deleting begins with a checkpoint (the new log start). So some
+bytes are held in reserve, given up when a checkpoint finds no room and taken again when there is.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
 
 from broker.storage.filesystem import FileSystem
 
+RESERVE_FILE = ".reserve"
+RESERVE_BYTES = 1024 * 1024
+NO_ROOM_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT))
+
 
 class CheckpointWriter:
-    __slots__ = ("_directory", "_filesystem", "_lock", "_taken", "_written")
+    __slots__ = ("_directory", "_filesystem", "_lock", "_reserved", "_taken", "_written")
 
     def __init__(self, filesystem: FileSystem, directory: str) -> None:
         self._filesystem = filesystem
@@ -22,6 +31,8 @@ class CheckpointWriter:
         self._lock = threading.Lock()
         self._taken = 0
         self._written: dict[str, tuple[int, bytes]] = {}
+        self._reserved = False
+        self._reserve()
 
     def take(self, contents: dict[str, bytes]) -> CheckpointTicket:
         """On the loop: fix what the files are to hold."""
@@ -34,8 +45,33 @@ class CheckpointWriter:
                 last_number, last_content = self._written.get(name, (0, None))
                 if number < last_number or content == last_content:
                     continue
-                self._filesystem.replace_file(os.path.join(self._directory, name), content, durable=durable)
+                self._replace(os.path.join(self._directory, name), content, durable)
                 self._written[name] = number, content
+            self._reserve()
+
+    def _replace(self, path: str, content: bytes, durable: bool) -> None:
+        try:
+            self._filesystem.replace_file(path, content, durable=durable)
+        except OSError as error:
+            if error.errno not in NO_ROOM_ERRNOS or not self._reserved:
+                raise
+            self._reserved = False
+            self._filesystem.unlink(os.path.join(self._directory, RESERVE_FILE))
+            self._filesystem.replace_file(path, content, durable=durable)
+
+    def _reserve(self) -> None:
+        """Take the reserve unless it is there; a disk without room for it is no reason to fail."""
+        if self._reserved:
+            return
+        path = os.path.join(self._directory, RESERVE_FILE)
+        status = self._filesystem.status(path)
+        try:
+            if status is None or status.size != RESERVE_BYTES:
+                self._filesystem.write_file(path, bytes(RESERVE_BYTES))
+            self._reserved = True
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._filesystem.unlink(path)
 
 
 class CheckpointTicket:

@@ -170,6 +170,8 @@ class MemoryFileSystem:
         node = self._find(path) or self._create(path)
         assert isinstance(node, FileNode)
         self._truncate(node, at)
+        if self.capacity_bytes is not None and self.used_bytes() + len(content) > self.capacity_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         self._write(node, at, bytes(content))
 
     def replace_file(self, path: str, content: bytes, *, durable: bool = True) -> None:

@@ -524,6 +524,27 @@ def test_a_full_disk_refuses_the_append_and_leaves_no_torn_batch(filesystem: Mem
     assert values(read_all(log)) == [b"kept", b"after"]
 
 
+def test_a_full_disk_can_still_be_emptied(filesystem: MemoryFileSystem) -> None:
+    log_dir = open_log_dir(filesystem, config=SMALL_SEGMENTS)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, SMALL_SEGMENTS)
+    for _ in range(100):
+        append(log, b"x")
+    filesystem.capacity_bytes = filesystem.used_bytes()
+    with pytest.raises(KafkaError):
+        append(log, b"x" * 100)
+
+    assert log.delete_segments_below(50)[0] > 0
+    log_dir.purge_due(NOW_MS + 10**9)
+    log.advance_log_start(60)
+    log_dir.checkpoint()
+
+    assert log_dir.failed_reason is None
+    assert append(log, b"x").base_offset == 100
+    filesystem.capacity_bytes = None
+    log_dir.close(clean=False)
+    assert open_log_dir(filesystem, config=SMALL_SEGMENTS).logs[PARTITION].log_start_offset == 60
+
+
 def test_an_error_of_the_disk_while_writing_is_final(filesystem: MemoryFileSystem) -> None:
     log = open_log(filesystem)
     append(log, b"a")
