@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
@@ -94,8 +94,8 @@ class KafkaCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         output = Output(
-            self.stdout._out,  # type: ignore[attr-defined]
-            self.stderr._out,  # type: ignore[attr-defined]
+            cast(TextIO, self.stdout._out),
+            cast(TextIO, self.stderr._out),
             as_json=options["json"],
             no_colour=options.get("no_color", False),
         )

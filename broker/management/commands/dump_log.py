@@ -1,0 +1,76 @@
+"""``manage.py dump_log``: what is inside segments, indexes, snapshots and checkpoints, read without a broker."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from broker.commandline.dump import dump_file, text_of
+from broker.commandline.log_files import FileKind, kind_of
+from broker.commandline.outcome import CommandFailed, WrongUse
+from broker.commandline.output import Output
+from broker.management.kafka_command import KafkaCommand
+
+
+class Command(KafkaCommand):
+    help = (
+        "Print the content of Kafka's files: .log, .index, .timeindex, .txnindex, .snapshot, leader-epoch-checkpoint "
+        "and the checkpoints of a log directory. Needs no broker and changes nothing."
+    )
+    needs_broker = False
+    examples = """
+manage.py dump_log var/broker-1/orders-0/00000000000000000000.log
+manage.py dump_log --deep-iteration var/broker-1/orders-0/00000000000000000000.log
+manage.py dump_log var/broker-1/orders-0/                       # every file of the partition
+manage.py dump_log --json var/broker-1/orders-0/*.snapshot      # one JSON object per row
+"""
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("paths", nargs="+", metavar="FILE", help="files, or directories for all files in them")
+        parser.add_argument(
+            "--deep-iteration",
+            "--print-data-log",
+            action="store_true",
+            dest="deep",
+            help="also open each batch and print its records with keys and values",
+        )
+
+    def run(self, output: Output, options: dict[str, Any]) -> None:
+        damaged = 0
+        for path, kind, base_offset in _files(options["paths"]):
+            if not output.as_json:
+                output.line(f"Dumping {path}")
+                if kind is FileKind.LOG:
+                    output.line(f"Log starting offset: {base_offset}")
+            try:
+                for row in dump_file(path, kind, base_offset, deep=options["deep"]):
+                    damaged += row["kind"] == "damage"
+                    if output.as_json:
+                        output.json({"file": path, **row})
+                    else:
+                        output.line(text_of(row))
+            except OSError as error:
+                if isinstance(error, BrokenPipeError):
+                    raise
+                raise CommandFailed(f"{path}: {error.strerror or error}") from error
+        if damaged:
+            raise CommandFailed(f"{damaged} place(s) could not be read; see the rows of damage")
+
+
+def _files(paths: list[str]) -> list[tuple[str, FileKind, int]]:
+    """Files to dump in order; raises ``WrongUse`` for one that is not Kafka's."""
+    found: list[tuple[str, FileKind, int]] = []
+    for path in paths:
+        if os.path.isdir(path):
+            inside = [os.path.join(path, name) for name in sorted(os.listdir(path))]
+            found += [(one, *kind) for one in inside if os.path.isfile(one) and (kind := kind_of(one)) is not None]
+            continue
+        kind = kind_of(path)
+        if kind is None or not os.path.isfile(path):
+            raise WrongUse(f"{path}: " + ("not a file of a Kafka log" if os.path.exists(path) else "no such file"))
+        found.append((path, *kind))
+    if not found:
+        raise WrongUse("there are no files of a Kafka log there")
+    return found

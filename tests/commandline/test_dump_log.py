@@ -1,0 +1,126 @@
+"""``manage.py dump_log`` on what a real broker wrote: every kind of file, every row as a value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from broker.client.blocking import Client
+from broker.client.producer import new_record
+from tests.commandline.run import Cli
+from tests.support.broker_process import BrokerProcess
+
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+
+@pytest.fixture(scope="module")
+def log_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with BrokerProcess(tmp_path_factory.mktemp("dumped"), OTTLA_ACK_DURABILITY="os") as broker:
+        with Client(broker.bootstrap) as client:
+            client.create_topic("logs", 2, 1, {"index.interval.bytes": "0"})
+            for codec in CODECS:
+                records = [new_record(b"k", b"v" * 200, {"h": b"\xff"}, timestamp_ms=1_000 + index) for index in (0, 1)]
+                client.produce_batch("logs", 0, records, compression=codec)
+        producer = Producer({"bootstrap.servers": broker.bootstrap, "enable.idempotence": True})
+        producer.produce("logs", b"once", partition=1)
+        producer.flush(10)
+        broker.stop()
+    return broker.data_directory
+
+
+@pytest.fixture
+def cli() -> Cli:
+    return Cli()
+
+
+def only(directory: Path, pattern: str) -> Path:
+    (path,) = directory.glob(pattern)
+    return path
+
+
+def test_batches_of_a_log(cli: Cli, log_dir: Path) -> None:
+    path = only(log_dir / "logs-0", "*.log")
+    rows = cli.lines("dump_log", path)
+    assert [(row["baseOffset"], row["lastOffset"], row["count"], row["compresscodec"]) for row in rows] == [
+        (2 * index, 2 * index + 1, 2, codec) for index, codec in enumerate(CODECS)
+    ]
+    assert sum(row["size"] for row in rows) == path.stat().st_size
+    first = rows[0]
+    assert (first["file"], first["kind"], first["position"], first["isvalid"]) == (str(path), "batch", 0, True)
+    assert (first["timestampType"], first["maxTimestamp"], first["partitionLeaderEpoch"]) == ("CreateTime", 1_001, 0)
+    assert (first["producerId"], first["isControl"], first["isTransactional"]) == (-1, False, False)
+
+
+def test_records_with_deep_iteration(cli: Cli, log_dir: Path) -> None:
+    rows = cli.lines("dump_log", "--deep-iteration", only(log_dir / "logs-0", "*.log"))
+    records = [row for row in rows if row["kind"] == "record"]
+    assert [row["offset"] for row in records] == list(range(10))
+    records[1].pop("file")
+    assert records[1] == {
+        "kind": "record",
+        "offset": 1,
+        "timestamp": 1_001,
+        "keySize": 1,
+        "valueSize": 200,
+        "sequence": -1,
+        "headers": [{"name": "h", "value_base64": "/w=="}],
+        "key": "k",
+        "payload": "v" * 200,
+    }
+
+
+def test_text_reads_as_that_of_kafkas_tool(cli: Cli, log_dir: Path) -> None:
+    path = only(log_dir / "logs-1", "*.log")
+    first, second, batch, record = cli("dump_log", "--print-data-log", path).splitlines()
+    assert (first, second) == (f"Dumping {path}", "Log starting offset: 0")
+    assert batch.startswith("baseOffset: 0 lastOffset: 0 count: 1 baseSequence: 0 lastSequence: 0 producerId: ")
+    assert batch.endswith(" isvalid: true")
+    assert record.startswith("| offset: 0 timestamp: ")
+    assert record.endswith(" key: none payload: once")
+
+
+def test_indexes_snapshots_epochs_and_checkpoints(cli: Cli, log_dir: Path) -> None:
+    batches = cli.lines("dump_log", only(log_dir / "logs-0", "*.log"))
+    entries = cli.lines("dump_log", only(log_dir / "logs-0", "*.index"))
+    assert [(row["offset"], row["position"]) for row in entries] == [
+        (row["lastOffset"], row["position"]) for row in batches[1:]
+    ]
+    times = cli.lines("dump_log", only(log_dir / "logs-0", "*.timeindex"))
+    assert [(row["timestamp"], row["offset"]) for row in times] == [(1_001, 1)]
+    (producer,) = cli.lines("dump_log", only(log_dir / "logs-1", "*1.snapshot"))
+    assert (producer["lastSequence"], producer["lastOffset"], producer["producerEpoch"]) == (0, 0, 0)
+    (epoch,) = cli.lines("dump_log", log_dir / "logs-0" / "leader-epoch-checkpoint")
+    assert (epoch["epoch"], epoch["startOffset"]) == (0, 0)
+    offsets = cli.lines("dump_log", log_dir / "recovery-point-offset-checkpoint")
+    assert [(row["topic"], row["partition"], row["offset"]) for row in offsets] == [("logs", 0, 10), ("logs", 1, 1)]
+
+
+def test_a_directory_is_all_its_files(cli: Cli, log_dir: Path) -> None:
+    files = {Path(row["file"]).name for row in cli.lines("dump_log", log_dir / "logs-0")}
+    assert {"leader-epoch-checkpoint", "partition.metadata", f"{0:020d}.log", f"{0:020d}.index"} <= files
+
+
+def test_damage_is_a_row_and_an_exit_status(cli: Cli, log_dir: Path, tmp_path: Path) -> None:
+    content = bytearray(only(log_dir / "logs-0", "*.log").read_bytes())
+    content[80] ^= 1
+    path = tmp_path / f"{0:020d}.log"
+    path.write_bytes(content[:-4])
+    assert cli.failure("dump_log", "--json", "--deep-iteration", path).returncode == 1
+    rows = [json.loads(line) for line in cli.output.splitlines()]
+    assert (rows[0]["isvalid"], rows[1]["kind"], rows[1]["reason"]) == (False, "damage", "the CRC does not match")
+    assert (rows[2]["isvalid"], rows[3]["kind"]) == (True, "record")
+    assert (rows[-1]["kind"], rows[-1]["reason"]) == ("damage", "the file ends inside a batch")
+    short = tmp_path / f"{0:020d}.index"
+    short.write_bytes(bytes(13))
+    assert cli.failure("dump_log", short).returncode == 1
+    broken = tmp_path / f"{0:020d}.snapshot"
+    broken.write_bytes(b"nonsense")
+    assert cli.failure("dump_log", broken).returncode == 1
+
+
+@pytest.mark.parametrize("path", ["/no/such/file", "/etc/hostname"])
+def test_what_is_no_file_of_a_log_is_wrong_use(cli: Cli, path: str) -> None:
+    assert cli.failure("dump_log", path).returncode == 2
