@@ -73,6 +73,8 @@ class Maintenance:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _roll(self) -> None:
+        """Begin new segments where it is time. A closed one is flushed even under ``os``, as in Kafka: a restart scans
+        what is not."""
         now_ms = self._clock.wall_ms()
         for partition in self._partitions():
             if partition.state.is_leader:
@@ -80,6 +82,8 @@ class Maintenance:
                     partition.log.roll_if_due(now_ms)
                 except KafkaError as error:
                     logger.error("%s could not begin a new segment: %s", partition.topic_partition, error)
+            if partition.log.closed_segments_unflushed:
+                partition.request_flush()
 
     def _purge(self) -> None:
         """Unlink what was deleted long enough ago; a large file takes its time."""

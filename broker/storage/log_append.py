@@ -235,6 +235,12 @@ class AppendableLog(LogState):
         self._unflushed.note_directory(self.directory)
         self._unflushed.note_partition_directory()
 
+    @property
+    def closed_segments_unflushed(self) -> bool:
+        """A roll left bytes that no ticket has made durable yet: flush them soon even if nobody waits for it, or a
+        restart has all of them to scan."""
+        return self.flushed_offset < self._segments.active.base_offset
+
     def flush_ticket(self) -> FlushTicket | None:
         """What must be synced for everything appended so far; ``None`` if nothing, or while a ticket is out."""
         if self._health.failed_reason is not None:

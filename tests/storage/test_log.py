@@ -630,6 +630,18 @@ def test_flushed_offset_follows_the_ticket_not_the_log(filesystem: MemoryFileSys
     assert log.flush_ticket() is None, "nothing left to flush"
 
 
+def test_a_closed_segment_asks_to_be_flushed(filesystem: MemoryFileSystem) -> None:
+    log = open_log(filesystem)
+    append(log, b"a")
+    assert not log.closed_segments_unflushed
+
+    log.roll_if_due(NOW_MS + 10**12)
+    assert log.closed_segments_unflushed
+    flush(log)
+
+    assert not log.closed_segments_unflushed
+
+
 def test_a_ticket_from_before_a_truncation_vouches_for_nothing(filesystem: MemoryFileSystem) -> None:
     log = open_log(filesystem)
     for _ in range(5):
