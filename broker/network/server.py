@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 PREAUTH_TICKS_MAX = 10
 """Seconds a connection of the internal listener may take to prove that it knows the secret."""
+CLOSING_TICKS_MAX = 30
+"""Seconds a peer may take for its last answers once we are done with it."""
 INCOMPLETE_FRAME_TICKS_MAX = 60
 INCOMPLETE_FRAME_BYTES_PER_TICK = 64 * limits.KIB
 """A frame may take a minute, and more only if it is so large that a slow but honest peer needs it."""
@@ -176,6 +178,8 @@ class Server:
                 session.abort(reason)
 
     def _overdue(self, session: Session, idle_ticks_max: float | None) -> str:
+        if session.closed:
+            return "last answers not taken" if self.tick - session.active_tick > CLOSING_TICKS_MAX else ""
         since = session.incomplete_since_tick
         if since is not None:
             allowed = INCOMPLETE_FRAME_TICKS_MAX + session.incomplete_bytes // INCOMPLETE_FRAME_BYTES_PER_TICK

@@ -108,8 +108,9 @@ class Session(asyncio.BufferedProtocol):
         """The peer will send nothing more; the transport closes after what is already written."""
 
     def close(self) -> None:
-        """End in order: what is written goes out first."""
+        """End in order: what is written goes out first, if the peer takes it in time."""
         self.closed = True
+        self.active_tick = self._server.tick
         if self._transport is not None:
             self._write_out()
             self._transport.close()
@@ -192,7 +193,7 @@ class Session(asyncio.BufferedProtocol):
         while end - position >= 4:
             (length,) = _LENGTH.unpack_from(view, position)
             if length < FRAME_BYTES_MIN or length > self._frame_bytes_max:
-                self.abort(f"frame of {length} bytes")
+                self._violate(CloseConnection(f"frame of {length} bytes"))
                 return
             start = position + 4
             stop = start + length

@@ -26,10 +26,11 @@ def wire(victim: BrokerProcess) -> Iterator[Wire]:
 
 @pytest.fixture
 def survives(victim: BrokerProcess) -> Iterator[None]:
-    """After the test the broker still answers, and has not grown by more than noise."""
+    """After the test the broker still answers, met no fault of its own, and has not grown by more than noise."""
     before = victim.rss_bytes()
     yield
     assert victim.alive
     with Wire(victim.port) as connection:
         assert connection.call(ApiKey.API_VERSIONS, 0, m.ApiVersionsRequest()).error_code == 0
+    assert "Traceback" not in victim.output, victim.output[-4_000:]
     assert victim.rss_bytes() - before < 24 * 1024 * 1024

@@ -37,6 +37,8 @@ class FakeTransport(asyncio.Transport):
         self.session: Session | None = None
         self.high = 0
         self.hold_writes = False
+        self.lingers = False
+        """Closing waits for a peer that does not take the rest."""
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return (self.address, 4242) if name == "peername" else default
@@ -65,12 +67,18 @@ class FakeTransport(asyncio.Transport):
     def close(self) -> None:
         if not self.closing:
             self.closing = True
-            assert self.session is not None
-            self.session.connection_lost(None)
+            if not self.lingers:
+                self._lose()
 
     def abort(self) -> None:
+        if not self.aborted and (self.lingers or not self.closing):
+            self.closing = True
+            self._lose()
         self.aborted = True
-        self.close()
+
+    def _lose(self) -> None:
+        assert self.session is not None
+        self.session.connection_lost(None)
 
     def correlation_ids(self) -> list[int]:
         """Of the answers written so far, in order."""

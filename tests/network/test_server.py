@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 
-from broker.network.server import INCOMPLETE_FRAME_TICKS_MAX, PREAUTH_TICKS_MAX, ServerSettings
+from broker.network.server import CLOSING_TICKS_MAX, INCOMPLETE_FRAME_TICKS_MAX, PREAUTH_TICKS_MAX, ServerSettings
 from tests.network.fakes import FETCH, METADATA, PRODUCE, Link, frame, new_server
 
 
@@ -121,4 +121,16 @@ async def test_one_bad_connection_does_not_harm_another() -> None:
     bad.receive(b"\xff" * 100)
     good.receive(frame(METADATA, 1, b"half")[12:])
     assert good.transport.correlation_ids() == [1]
-    assert bad.transport.aborted
+    assert bad.transport.closing
+
+
+async def test_a_closed_peer_that_takes_no_answers_is_dropped_in_time() -> None:
+    server = new_server(asyncio.get_running_loop())
+    link = Link(server)
+    link.transport.lingers = True
+    link.receive(b"\xff" * 100)
+    tick(server, CLOSING_TICKS_MAX)
+    assert server.statistics().connections == 1
+    tick(server, 1)
+    assert link.transport.aborted
+    assert server.statistics().connections == 0

@@ -146,14 +146,15 @@ async def test_a_peer_that_does_not_read_its_answers_is_not_served(link) -> None
 
 @pytest.mark.parametrize("length", [-1, -(2**31), 0, 7, limits.FRAME_BYTES_MAX + 1, 2**31 - 1])
 async def test_an_impossible_length_ends_the_connection(link, length) -> None:
-    link.receive(struct.pack(">i", length))
-    assert link.transport.aborted
+    link.receive(frame(METADATA, 1) + struct.pack(">i", length))
+    assert link.transport.correlation_ids() == [1], "what was good is answered"
+    assert link.transport.closing
     assert link.server.statistics().violations_total == 1
 
 
 async def test_a_tls_hello_ends_the_connection(link) -> None:
     link.receive(bytes.fromhex("16030102000100"))
-    assert link.transport.aborted
+    assert link.transport.closing
 
 
 async def test_a_claimed_frame_owns_little_until_it_arrives(link) -> None:
@@ -185,7 +186,7 @@ async def test_before_the_proof_only_small_frames_are_read() -> None:
 
     stranger = Link(link.server, "internal")
     stranger.receive(frame(METADATA, 1, b"x" * PREAUTH_FRAME_BYTES_MAX))
-    assert stranger.transport.aborted
+    assert stranger.transport.closing
 
 
 async def test_draining_answers_what_is_parked_and_starts_nothing(link) -> None:
