@@ -7,12 +7,16 @@ promise in force when the disk stopped.
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from broker.clock import ManualClock
 from broker.config.topic import TopicConfig
+from broker.errors import KafkaError
 from broker.protocol.batch import scan_batches
 from broker.protocol.records import iter_records
 from broker.storage.log import Log
@@ -42,6 +46,7 @@ class Story:
     promises: list[Promise] = field(default_factory=lambda: [Promise(0, 0, 0)])
     log_dir: LogDir = field(init=False)
     log: Log = field(init=False)
+    epoch: int = 0
 
     def tell(self) -> None:
         """Appends, flushes, rolls, retention, delete records, a truncation, a clean restart, another life."""
@@ -77,45 +82,61 @@ class Story:
         self.flush()
         self.append(54, epoch=6)
 
-    def tell_at_random(self, choose: random.Random, steps: int) -> None:
-        """Another life, in any order."""
+    def tell_at_random(self, choose: random.Random, steps: int, *, faults: bool = False) -> None:
+        """Another life, in any order; with ``faults`` on a disk that fails now and then."""
         self.log_dir = open_log_dir(self.disk, config=CONFIG, clock=self.clock)
         self.log = self.log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
-        epoch = 0
         for number in range(steps):
-            event = choose.random()
-            if event < 0.6:
-                epoch += choose.random() < 0.1
-                self.append(number, epoch=epoch)
-            elif event < 0.75:
-                self.flush()
-            elif event < 0.80:
-                self.log_dir.checkpoint()
-            elif event < 0.84:
-                self.log.roll_if_due(self.clock.wall_ms() + 10**12)
-            elif event < 0.88:
-                self.log.delete_segments_below(choose.randint(self.log.log_start_offset, self.log.flushed_offset))
-                self.promise()
-            elif event < 0.91:
-                self.log.advance_log_start(choose.randint(self.log.log_start_offset, self.log.flushed_offset))
-                self.promise()
-            elif event < 0.94:
-                self.truncate(choose.randint(self.log.log_start_offset, self.log.log_end_offset))
-                epoch += 1
-            elif event < 0.96:
-                self.log_dir.purge_due(self.clock.wall_ms())
-            else:
-                self.restart(clean=choose.random() < 0.5)
+            if faults and choose.random() < 0.05:
+                self.disk.fault = one_fault(choose)
+            try:
+                self._anything(choose, number)
+            except (KafkaError, OSError):
+                assert faults
+                self.disk.fault = None
+                if self.log_dir.failed_reason or self.log.offline_reason or choose.random() < 0.2:
+                    self.restart(clean=False)
+        self.disk.fault = None
+
+    def _anything(self, choose: random.Random, number: int) -> None:
+        event = choose.random()
+        if event < 0.6:
+            self.epoch += choose.random() < 0.1
+            self.append(number, epoch=self.epoch)
+        elif event < 0.75:
+            self.flush()
+        elif event < 0.80:
+            self.log_dir.checkpoint()
+        elif event < 0.84:
+            self.log.roll_if_due(self.clock.wall_ms() + 10**12)
+        elif event < 0.88:
+            self.log.delete_segments_below(choose.randint(self.log.log_start_offset, self.log.flushed_offset))
+            self.promise()
+        elif event < 0.91:
+            self.log.advance_log_start(choose.randint(self.log.log_start_offset, self.log.flushed_offset))
+            self.promise()
+        elif event < 0.94:
+            self.epoch += 1
+            self.truncate(choose.randint(self.log.log_start_offset, self.log.log_end_offset))
+        elif event < 0.96:
+            self.log_dir.purge_due(self.clock.wall_ms())
+        else:
+            self.restart(clean=choose.random() < 0.5)
 
     def restart(self, *, clean: bool) -> None:
         self.log_dir.close(clean=clean)
+        self.disk.fault = None
         self.log_dir = open_log_dir(self.disk, config=CONFIG, clock=self.clock)
+        assert not self.log_dir.offline, self.log_dir.offline
         self.log = self.log_dir.logs[PARTITION]
         self.promise()
 
     def append(self, number: int, *, epoch: int) -> None:
+        """What fails may still be found after a crash: it was never acknowledged, but it was written."""
         values = [b"%d/%d" % (number, index) for index in range(1 + number % 2)]
-        result = append(
+        for index, value in enumerate(values):
+            self.written.setdefault(self.log.log_end_offset + index, set()).add(value)
+        append(
             self.log,
             *values,
             leader_epoch=epoch,
@@ -123,8 +144,6 @@ class Story:
             producer_epoch=epoch,
             base_sequence=self._next_sequence(epoch),
         )
-        for index, value in enumerate(values):
-            self.written.setdefault(result.base_offset + index, set()).add(value)
 
     def _next_sequence(self, epoch: int) -> int:
         known = self.log.producer_state.producers()
@@ -136,8 +155,12 @@ class Story:
 
     def truncate(self, offset: int) -> None:
         """From its first change on, only what it leaves is promised."""
-        since, flushed = len(self.disk.journal), self.log.flushed_offset
-        self.log.truncate_to(offset)
+        since, flushed, start = len(self.disk.journal), self.log.flushed_offset, self.log.log_start_offset
+        try:
+            self.log.truncate_to(offset)
+        except (KafkaError, OSError):
+            self.promises.append(Promise(since, start, start))
+            raise
         left = min(flushed, self.log.log_end_offset)
         self.promises.append(Promise(since, left, self.log.log_start_offset))
 
@@ -147,6 +170,20 @@ class Story:
     def promise_at(self, position: int) -> Promise:
         index = bisect_right([promise.since for promise in self.promises], position) - 1
         return self.promises[index]
+
+
+def one_fault(choose: random.Random) -> Callable[[str, str], None]:
+    """Fail one of the next operations, once."""
+    countdown = choose.randint(0, 6)
+    number = choose.choice([errno.EIO, errno.ENOSPC])
+
+    def fault(operation: str, path: str) -> None:
+        nonlocal countdown
+        countdown -= 1
+        if countdown == -1:
+            raise OSError(number, os.strerror(number), path)
+
+    return fault
 
 
 def check_image(story: Story, image: MemoryFileSystem, position: int) -> None:

@@ -65,11 +65,15 @@ def test_every_crash_recovers_what_was_promised(images: Images) -> None:
     check_every_crash(told_story(), images)
 
 
-def check_random_lives(seeds: range) -> None:
+def check_random_lives(seeds: range, *, faults: bool = False) -> None:
     for seed in seeds:
         choose = random.Random(seed)
         story = Story()
-        story.tell_at_random(choose, steps=80)
+        try:
+            story.tell_at_random(choose, steps=80, faults=faults)
+        except Exception as problem:
+            problem.add_note(f"seed {seed}, before any crash")
+            raise
         for _ in range(25):
             position = choose.randint(0, len(story.disk.journal))
             image = choose.choice([killed, torn, unplugged, partly_written])
@@ -85,10 +89,15 @@ def test_random_lives_and_crashes_keep_what_was_promised() -> None:
     check_random_lives(range(8))
 
 
+def test_random_lives_on_a_failing_disk_keep_what_was_promised() -> None:
+    check_random_lives(range(8), faults=True)
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(3_600)
 def test_many_random_lives_and_crashes_keep_what_was_promised() -> None:
     check_random_lives(range(1_000, 3_000))
+    check_random_lives(range(3_000, 5_000), faults=True)
 
 
 def test_the_story_is_worth_telling() -> None:
