@@ -131,7 +131,8 @@ def test_every_exception_for_a_driver_is_still_one() -> None:
     [
         ("kio", {"broker.protocol.schema"}),
         # The demo workload is an application like any other: it speaks to the broker through a real client.
-        ("aiokafka", {"broker.protocol.records", "dashboard.demo.workload"}),
+        # So is a command that reads as a member of a group: broker.client administers groups and joins none.
+        ("aiokafka", {"broker.protocol.records", "dashboard.demo.workload", "broker.commandline.group_reader"}),
         ("uvloop", {"broker.app", "broker.__main__", "broker.network.server"}),
         ("kafka", set()),
         ("confluent_kafka", set()),
