@@ -76,6 +76,8 @@ def show_size_bytes(value: int) -> str:
 def _show(value: int, units: dict[str, int], names: dict[str, str]) -> str:
     if value == -1 or value == LONG_MAX:
         return UNLIMITED
+    if value < 0:  # -2 and the like: a word of the config's own, no amount.
+        return str(value)
     smallest = list(units)[-1]
     if value == 0:
         return f"0 {names.get(smallest, smallest)}"

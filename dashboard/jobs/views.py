@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+import dashboard.project.celery  # noqa: F401  (where tasks are sent: the web process has no other reason to load it)
 from broker.jobs import brokers, runs
 from broker.models import JobRun
 from broker.tasks import request_retention

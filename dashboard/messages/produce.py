@@ -54,7 +54,7 @@ def produce(request: HttpRequest, name: str) -> HttpResponse:
         audit.record(request, "produce", name, refused=reason)
         return _again(request, name, {"form": form, "refusal": reason}, 403)
     if not form.is_valid():
-        return _again(request, name, {"form": form}, 400)
+        return _again(request, name, {"form": form}, 200)
     values = form.cleaned_data
     try:
         landed = gateway().produce(

@@ -14,3 +14,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.project.settings")
 app = Celery("ottla")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# Without it the app is current only in the thread that made it, and views run in other ones.
+app.set_default()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import current_app
+from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
@@ -166,6 +169,12 @@ def test_retention_is_asked_for_with_a_trace(
     assert response.headers["Location"] == f"/jobs/{queued.pk}/"
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.subject, entry.after) == ("run retention", "all topics", {"runs": [queued.pk]})
+
+
+def test_every_thread_of_the_web_process_sends_to_our_queue() -> None:
+    with ThreadPoolExecutor(1) as other_thread:
+        app = other_thread.submit(current_app._get_current_object).result()
+    assert (app.main, app.conf.broker_url) == ("ottla", settings.CELERY_BROKER_URL)
 
 
 def test_one_topic_only_and_it_has_to_exist(operator: Client, sent: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ PAGES: dict[str, Callable[[], LivePage]] = {
     "groups": lambda: GroupsPage(QueryDict("sort=-lag")),
     "group": lambda: GroupPage("a", QueryDict("")),
 }
-COUNTED = re.compile(r"(<(?:time|span)[^>]*data-(?:ago|since|behind)=[^>]*>)[^<]*")
+COUNTED = re.compile(r"(<(?:time|span)[^>]*data-(?:ago|since|behind|clock)=[^>]*>)[^<]*")
 """The browser counts these texts itself."""
 
 
