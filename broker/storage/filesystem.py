@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -122,7 +123,7 @@ class RealFileSystem:
             status = os.stat(path)
         except FileNotFoundError:
             return None
-        return FileStatus(status.st_size, status.st_mtime_ns // 1_000_000, os.path.isdir(path))
+        return FileStatus(status.st_size, status.st_mtime_ns // 1_000_000, stat.S_ISDIR(status.st_mode))
 
     @staticmethod
     def read_file(path: str) -> bytes | None:

@@ -91,6 +91,7 @@ class LogDir:
         self._log_starts: dict[TopicPartition, int] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
         self._checkpoints_name_the_dead = False
+        self._closed = False
         environment.save_recovery_points = self._save_recovery_points
         environment.save_log_starts = self._save_log_starts
         environment.partition_damaged = self._partition_damaged
@@ -357,8 +358,12 @@ class LogDir:
     def close(self, *, clean: bool = True) -> None:
         """Release everything. ``clean``: first make it all durable, and say so with the marker if it worked.
 
-        With a partition offline there is no marker: the next start must look at its data again, not trust it.
+        With a partition offline there is no marker: the next start must look at its data again, not trust it. Never
+        raises: what went wrong is in ``notes``, and the missing marker says the rest.
         """
+        if self._closed:
+            return
+        self._closed = True
         settled = clean
         for log in self.logs.values():
             try:
@@ -371,6 +376,8 @@ class LogDir:
                 self._checkpoints.take(self._offsets()).write()
                 if settled and not self.offline:
                     self._filesystem.replace_file(self._file(CLEAN_SHUTDOWN_FILE), CLEAN_SHUTDOWN_CONTENT)
+        except OSError as error:
+            self._note(f"the checkpoints could not be written at closing, the next start will scan: {error}")
         finally:
             self._environment.files.close_all()
             self._filesystem.close(self._lock)

@@ -293,6 +293,25 @@ def test_the_clean_shutdown_marker_comes_last_and_goes_first() -> None:
     assert disk.read_file(f"{PATH}/.kafka_cleanshutdown") is None
 
 
+def test_closing_on_a_failing_disk_leaves_no_marker_and_no_open_file() -> None:
+    disk = MemoryFileSystem()
+    log_dir = open_log_dir(disk)
+    append(log_dir.create_log(PARTITION, TOPIC_ID, CONFIG), b"a")
+
+    def fail(operation: str, path: str) -> None:
+        if operation == "write" and path.endswith("checkpoint"):
+            raise OSError(errno.EIO, "I/O error", path)
+
+    disk.fault = fail
+    log_dir.close(clean=True)
+    log_dir.close(clean=True)
+    disk.fault = None
+
+    assert disk.open_descriptors() == 0
+    assert disk.read_file(f"{PATH}/.kafka_cleanshutdown") is None
+    assert open_log_dir(disk).logs[PARTITION].log_end_offset == 1
+
+
 def test_no_marker_after_a_flush_failed_at_closing() -> None:
     disk = MemoryFileSystem()
     log_dir = open_log_dir(disk)
