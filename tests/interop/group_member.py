@@ -19,6 +19,7 @@ from typing import Any
 
 SESSION_MS = 4_000
 HEARTBEAT_MS = 500
+KAFKA_PYTHON_POLL_MS = 3_000
 
 stop = threading.Event()
 
@@ -79,11 +80,19 @@ def run_confluent(bootstrap: str, group: str, topic: str, options: dict[str, str
 
 
 def run_kafka_python(bootstrap: str, group: str, topic: str, options: dict[str, str]) -> None:
-    from kafka import KafkaConsumer
+    from kafka import ConsumerRebalanceListener, KafkaConsumer
     from kafka.coordinator.assignors.range import RangePartitionAssignor
 
+    assignment = Assignment()
+
+    class Listener(ConsumerRebalanceListener):
+        def on_partitions_revoked(self, revoked: Any) -> None:
+            """The new assignment follows."""
+
+        def on_partitions_assigned(self, assigned: Any) -> None:
+            assignment.now([partition.partition for partition in assigned])
+
     consumer = KafkaConsumer(
-        topic,
         bootstrap_servers=bootstrap,
         group_id=group,
         auto_offset_reset="earliest",
@@ -93,10 +102,11 @@ def run_kafka_python(bootstrap: str, group: str, topic: str, options: dict[str, 
         partition_assignment_strategy=[RangePartitionAssignor],
         **({"group_instance_id": options["instance"]} if "instance" in options else {}),
     )
-    assignment = Assignment()
+    consumer.subscribe([topic], listener=Listener())
     while not stop.is_set():
-        batches = consumer.poll(timeout_ms=100)
-        assignment.now([partition.partition for partition in consumer.assignment()])
+        # When a poll of kafka-python 3.0 times out between JoinGroup and SyncGroup, the assignment that arrives later
+        # is dropped and the client sits there without heartbeats: a poll has to outlast a rebalance.
+        batches = consumer.poll(timeout_ms=KAFKA_PYTHON_POLL_MS)
         if batches:
             with told([record.value.decode() for records in batches.values() for record in records], options):
                 consumer.commit()
