@@ -96,8 +96,15 @@ def since(at_ms: int) -> SafeString:
 
 
 @register.simple_tag
-def clock(at_ms: int) -> str:
-    return text.clock(at_ms)
+def clock(at_ms: int) -> SafeString:
+    """The time of day; the page turns it into the reader's own time zone."""
+    return format_html(
+        '<time class="ot-time" datetime="{}" data-clock="{}" title="{}">{}</time>',
+        text.moment(at_ms).isoformat(timespec="milliseconds"),
+        at_ms,
+        text.absolute(at_ms),
+        text.clock(at_ms),
+    )
 
 
 @register.simple_tag(takes_context=True)

@@ -28,10 +28,18 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def signed_in(
-    browser: Browser, url: str, *, theme: Theme = "light", width: int = 1440, height: int = 900
+    browser: Browser,
+    url: str,
+    *,
+    theme: Theme = "light",
+    width: int = 1440,
+    height: int = 900,
+    time_zone: str | None = None,
 ) -> Iterator[Page]:
     """A page whose script errors and console errors fail the test when it is closed."""
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, base_url=url)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=theme, base_url=url, timezone_id=time_zone
+    )
     try:
         page = context.new_page()
         errors = collect_errors(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 
@@ -134,6 +135,14 @@ def test_the_page_works_by_keyboard(page: Page, topic: str) -> None:
     expect(page.locator("#ot-palette-list li").first).to_contain_text(topic)
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/topics/{topic}/")
+
+
+def test_times_are_in_the_readers_own_zone(browser: Browser, installation: Installation, topic: str) -> None:
+    produce(installation, topic, 1)
+    with signed_in(browser, installation.url, time_zone="Asia/Tokyo") as page:
+        page.goto(f"/topics/{topic}/")
+        last = page.locator("#topic-tiles time")
+        expect(last).to_have_attribute("title", re.compile(r"GMT\+9"), timeout=SOON_MS)
 
 
 def test_the_list_is_filtered_while_typing(page: Page, installation: Installation, topic: str) -> None:

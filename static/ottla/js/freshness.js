@@ -4,6 +4,12 @@
 import { ago, clock, duration } from "./format.js";
 
 const STALE_MS = 5_000;
+const MOMENT = new Intl.DateTimeFormat("sv-SE", {
+  year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  fractionalSecondDigits: 3, timeZoneName: "short",
+});
+const MOMENTS_MAX = 2_000;
+const moments = new Map();
 const pulse = { madeAt: 0, sampled: {}, offline: new Set(), skew: 0 };
 let connection = "connecting";
 
@@ -44,15 +50,31 @@ function tick() {
   for (const row of document.querySelectorAll("[data-source-row]")) {
     row.classList.toggle("is-stale", row.dataset.sourceRow !== "-1" && isStale(row.dataset.sourceRow));
   }
-  for (const element of document.querySelectorAll("time[data-ago]")) write(element, ago(Number(element.dataset.ago), current));
-  for (const element of document.querySelectorAll("time[data-since]")) {
-    write(element, duration(Math.max(0, (current - Number(element.dataset.since)) / 1000)));
-  }
+  for (const element of document.querySelectorAll("time.ot-time")) tickTime(element, current);
   for (const element of document.querySelectorAll("[data-behind]")) {
     const source = element.dataset.source;
     const at = isStale(source) ? sampledAt(source) : current;
     write(element, duration(Math.max(0, (at - Number(element.dataset.behind)) / 1000)));
   }
+}
+
+// The server writes times in its own zone; here they are the reader's.
+function tickTime(element, current) {
+  const { ago: past, since, clock: moment } = element.dataset;
+  const at = Number(past ?? since ?? moment);
+  if (!at) return;
+  if (past) write(element, ago(at, current));
+  else if (since) write(element, duration(Math.max(0, (current - at) / 1000)));
+  else write(element, clock(at));
+  const title = since ? `since ${localMoment(at)}` : localMoment(at);
+  if (element.title !== title) element.title = title;
+}
+
+function localMoment(at) {
+  const known = moments.get(at) ?? MOMENT.format(at);
+  if (moments.size > MOMENTS_MAX) moments.clear();
+  moments.set(at, known);
+  return known;
 }
 
 function write(element, text) {

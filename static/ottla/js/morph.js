@@ -2,9 +2,9 @@
 // running animations of everything else survive. Elements with an id are matched by it, the rest by position.
 //
 // data-keep: script owns the element; nothing of it is touched.
-// data-ago, data-since, data-behind: freshness.js counts their text; it is taken over only when the moment changed.
+// data-ago, data-since, data-behind, data-clock: freshness.js writes their text; it is taken over only when the moment changed.
 
-const COUNTED = ["data-ago", "data-since", "data-behind"];
+const COUNTED = ["data-ago", "data-since", "data-behind", "data-clock"];
 const OWNED_ATTRIBUTES = new Set(["open", "hidden"]);
 
 export function morph(from, to, onChange) {
