@@ -89,8 +89,9 @@ def _lock(path: Path, kind: int, options: Options) -> int:
         by = f" (pid {holder})" if holder else ""
         what = f"'{options.only}' of {options.home}" if path.name != "up.lock" else str(options.home)
         raise ValueError(f"{what} is in use by another `manage.py up`{by}; stop it or choose another --home") from None
+    # Whoever is named in the file is gone. Those who share it are several and stay unnamed.
+    os.ftruncate(descriptor, 0)
     if kind == fcntl.LOCK_EX:
-        os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     os.set_inheritable(descriptor, True)
     return descriptor

@@ -58,6 +58,18 @@ def test_roles_alone_share_a_home_but_not_a_name(tmp_path: Path) -> None:
             os.close(descriptor)
 
 
+def test_an_installation_that_is_gone_is_not_named_as_the_holder(tmp_path: Path) -> None:
+    for descriptor in lock_home(options(tmp_path)):
+        os.close(descriptor)
+    held = lock_home(dataclasses.replace(options(tmp_path), only="worker"))
+    try:
+        with pytest.raises(ValueError, match="in use by another `manage.py up`; stop it"):
+            lock_home(options(tmp_path))
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
 def test_the_lock_survives_an_exec_and_ends_with_the_process(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [
