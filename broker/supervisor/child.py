@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 READ_BYTES = 64 * 1024
+LAST_OUTPUT_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -55,7 +56,11 @@ class Child:
         """The exit code (negative: the signal), after its output is in and stragglers of its group are gone."""
         code = await self._process.wait()
         self._signal_group(signal.SIGKILL)
-        await self._output
+        # Somebody who left the group may hold the pipe open for ever; what it writes is not the service's.
+        _, unfinished = await asyncio.wait({self._output}, timeout=LAST_OUTPUT_SECONDS)
+        if unfinished:
+            self._output.cancel()
+            await asyncio.wait(unfinished)
         return code
 
     def terminate(self) -> None:

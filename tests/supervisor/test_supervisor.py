@@ -207,6 +207,19 @@ async def test_a_grandchild_goes_with_its_parent(install: Installations) -> None
     await asyncio.to_thread(wait_until, lambda: gone(grandchild), "the grandchild's end")
 
 
+async def test_one_that_slipped_out_of_the_group_does_not_hold_up_the_restart(install: Installations) -> None:
+    escapes = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n    os.setsid(); time.sleep(30); os._exit(0)\n"
+        "time.sleep(0.2); print('ready', flush=True); time.sleep(0.1); sys.exit(3)"
+    )
+    installation = install(spec("worker", escapes))
+    await installation.until_said("exited with code 3; restart 1")
+    for orphan in psutil.process_iter(["cmdline"]):
+        if orphan.info["cmdline"] and orphan.info["cmdline"][-1] == escapes:
+            orphan.kill()
+
+
 async def test_the_control_socket_is_for_its_owner_only(install: Installations) -> None:
     installation = install(spec("broker-1"))
     await installation.until_said("^Ottla is ready")
