@@ -63,7 +63,7 @@ def test_an_installation_that_is_gone_is_not_named_as_the_holder(tmp_path: Path)
         os.close(descriptor)
     held = lock_home(dataclasses.replace(options(tmp_path), only="worker"))
     try:
-        with pytest.raises(ValueError, match="in use by another `manage.py up`; stop it"):
+        with pytest.raises(ValueError, match=r"in use by another `manage\.py up`; stop it"):
             lock_home(options(tmp_path))
     finally:
         for descriptor in held:
