@@ -87,7 +87,11 @@ class Broker:
         await self.sampler.start()
         self.pipeline = Pipeline(self._services(secret))
         self.server = Server(
-            self._loop, self.pipeline, self._server_settings(), after_input=self.partitions.wake_long_polls
+            self._loop,
+            self.pipeline,
+            self._server_settings(),
+            after_input=self.partitions.wake_long_polls,
+            on_unsent=self.partitions.limit_answers,
         )
         self.cluster.subscribe(self._on_image)
         self.cluster.subscribe(self._on_delta)

@@ -5,7 +5,7 @@ epoch (KIP-595), v13 topic ids, v15 replica state, v16–18 fields for other bro
 Deviations: no incremental sessions yet: a full fetch is answered with session id 0 (which is legal, the client then
 sends full fetches), and a session id we did not give out with FETCH_SESSION_ID_NOT_FOUND. Without transactions the
 last stable offset is the high watermark and no transaction is aborted. One answer carries at most
-``FETCH_ANSWER_BYTES_MAX`` (beyond the first batch, which is always whole), so that slow readers hold little memory.
+8 MiB (beyond the first batch, which is always whole), and less while slow readers leave much of it lying in memory.
 
 A fetch that finds less than ``min_bytes`` parks itself with the partitions it asks for. The append that makes enough
 data visible wakes it; its timer and its wake-ups concern this one object only and die with it.
@@ -34,7 +34,6 @@ from broker.types import Buffer
 
 API = ApiKey.FETCH
 
-FETCH_ANSWER_BYTES_MAX = 8 * limits.MIB
 _NONE = int(ErrorCode.NONE)
 _NO_RECORDS: tuple[Buffer, ...] = ()
 
@@ -115,7 +114,7 @@ def _collect(fetch: FetchRequest, request: Request, services: Services) -> tuple
     Any error, and any diverging epoch, is worth an answer at once.
     """
     manager = services.partitions
-    budget = min(fetch.max_bytes, services.config.fetch_max_bytes, FETCH_ANSWER_BYTES_MAX)
+    budget = min(fetch.max_bytes, services.config.fetch_max_bytes, manager.fetch_answer_bytes_max)
     isolation_level = fetch.isolation_level
     found_bytes = 0
     urgent = fetch.replica_id >= 0

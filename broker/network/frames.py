@@ -2,21 +2,28 @@
 
 Called by ``session.py`` only. What must stay true:
 - a connection owns no memory while it has no incomplete frame;
-- memory of an incomplete frame ≤ ``max(FRAME_START_BYTES, GROWTH × bytes really received)``, so a peer that
-  only *claims* a large frame owns nothing of it;
+- fresh memory of an incomplete frame ≤ ``max(FRAME_START_BYTES, 2 × GROWTH × bytes really received)``, so a peer that
+  only *claims* a large frame owns next to nothing of it;
+- incomplete frames of all connections together ≤ ``INCOMPLETE_FRAMES_BYTES_MAX``; who asks for more is turned away;
 - a buffer returns to the pool only when no view of it is used any more: requests are consumed synchronously.
 """
 
 from __future__ import annotations
 
 from broker import limits
+from broker.handlers.reply import CloseConnection
 
-FRAME_START_BYTES = 64 * limits.KIB
+FRAME_START_BYTES = 8 * limits.KIB
 """An incomplete frame may own this much whatever it has received."""
 GROWTH = 8
 POOLED_BUFFER_BYTES = limits.MIB + 64 * limits.KIB
 """Fits a producer's usual 1 MB batch with its request around it."""
+POOLED_FROM_BYTES = 128 * limits.KIB
+"""A buffer that lies ready is used from here on: fresh memory costs more than receiving into it."""
 POOLED_BUFFERS_MAX = 4
+INCOMPLETE_FRAMES_BYTES_MAX = 1_024 * limits.MIB
+
+assert INCOMPLETE_FRAMES_BYTES_MAX > limits.FRAME_BYTES_MAX
 
 
 def frame_capacity(frame_bytes: int, received_bytes: int) -> int:
@@ -27,21 +34,31 @@ def frame_capacity(frame_bytes: int, received_bytes: int) -> int:
 class FrameMemory:
     """The shared receive buffer of a loop and a small pool of buffers for large frames."""
 
-    __slots__ = ("_free", "shared")
+    __slots__ = ("_bytes_max", "_free", "owned_bytes", "shared")
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = INCOMPLETE_FRAMES_BYTES_MAX) -> None:
         self.shared = memoryview(bytearray(limits.RECEIVE_BUFFER_BYTES))
+        self.owned_bytes = 0
+        """Of all incomplete frames."""
+        self._bytes_max = bytes_max
         self._free: list[memoryview] = []
 
     def acquire(self, size: int) -> memoryview:
-        """At least ``size`` writable bytes. Contents are undefined."""
-        if size <= FRAME_START_BYTES or size > POOLED_BUFFER_BYTES:
-            return memoryview(bytearray(size))
-        if self._free:
-            return self._free.pop()
-        return memoryview(bytearray(POOLED_BUFFER_BYTES))
+        """At least ``size`` writable bytes with undefined content. Raises ``CloseConnection`` when there is too much
+        under way already."""
+        if self.owned_bytes + size > self._bytes_max:
+            raise CloseConnection(f"{self.owned_bytes} bytes of incomplete requests are enough")
+        if POOLED_FROM_BYTES < size <= POOLED_BUFFER_BYTES and self._free:
+            buffer = self._free.pop()
+        elif POOLED_BUFFER_BYTES // 2 < size <= POOLED_BUFFER_BYTES:
+            buffer = memoryview(bytearray(POOLED_BUFFER_BYTES))
+        else:
+            buffer = memoryview(bytearray(size))
+        self.owned_bytes += len(buffer)
+        return buffer
 
     def release(self, buffer: memoryview) -> None:
+        self.owned_bytes -= len(buffer)
         if len(buffer) == POOLED_BUFFER_BYTES and len(self._free) < POOLED_BUFFERS_MAX:
             self._free.append(buffer)
 
@@ -52,6 +69,7 @@ class PartialFrame:
     __slots__ = ("_memory", "buffer", "length", "received", "started_tick")
 
     def __init__(self, memory: FrameMemory, length: int, head: memoryview, started_tick: int) -> None:
+        """Raises ``CloseConnection``, like ``advance``."""
         self._memory = memory
         self.length = length
         self.received = len(head)

@@ -59,6 +59,10 @@ class ServerStatistics:
     violations_total: int
     """Connections ended because of what the peer sent, or did not send in time."""
     idle_closed_total: int
+    unsent_bytes: int
+    """Answers that slow readers have not taken."""
+    incomplete_bytes: int
+    """Memory owned by requests that have not arrived completely."""
 
 
 class Server:
@@ -69,14 +73,18 @@ class Server:
         settings: ServerSettings,
         *,
         after_input: Callable[[], None] = lambda: None,
+        on_unsent: Callable[[int], None] = lambda unsent_bytes: None,
     ) -> None:
-        """``after_input`` runs when a session has handed on everything one read brought."""
+        """``after_input`` runs when a session has handed on everything one read brought; ``on_unsent`` is told how
+        many bytes slow readers leave lying here, all connections together, whenever that changes."""
         self.loop = loop
         self.pipeline = pipeline
         self.memory = FrameMemory()
         self.frame_bytes_max = settings.frame_bytes_max
         self.after_input = after_input
         self.tick = 0
+        self.unsent_bytes = 0
+        self._on_unsent = on_unsent
         self._settings = settings
         self._sessions: set[Session] = set()
         self._per_address: dict[str, int] = {}
@@ -162,6 +170,11 @@ class Server:
         if not self._sessions and self._all_lost is not None and not self._all_lost.done():
             self._all_lost.set_result(None)
 
+    def unsent_changed(self, difference: int) -> None:
+        if difference:
+            self.unsent_bytes += difference
+            self._on_unsent(self.unsent_bytes)
+
     def violation(self, session: Session, reason: str) -> None:
         self._violations_total += 1
         logger.debug("connection %s ended: %s", session.connection.connection_id, reason)
@@ -199,6 +212,8 @@ class Server:
             refused_total=self._refused_total,
             violations_total=self._violations_total,
             idle_closed_total=self._idle_closed_total,
+            unsent_bytes=self.unsent_bytes,
+            incomplete_bytes=self.memory.owned_bytes,
         )
 
 

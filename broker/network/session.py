@@ -54,6 +54,7 @@ class Session(asyncio.BufferedProtocol):
         "_server",
         "_shared",
         "_transport",
+        "_unsent",
         "_write_paused",
         "active_tick",
         "closed",
@@ -77,6 +78,7 @@ class Session(asyncio.BufferedProtocol):
         self._head = b""
         self._out: list = []
         self._out_bytes = 0
+        self._unsent = 0
         self._preauth = listener == "internal"
         self._frame_bytes_max = PREAUTH_FRAME_BYTES_MAX if self._preauth else server.frame_bytes_max
         self.connection = ConnectionInfo(0, "", 0, listener)
@@ -95,6 +97,7 @@ class Session(asyncio.BufferedProtocol):
         self.closed = True
         self._transport = None
         self._backlog = None
+        self._note_unsent(0)
         self._out.clear()
         if self._frame is not None:
             self._frame.release()
@@ -160,7 +163,7 @@ class Session(asyncio.BufferedProtocol):
         self.active_tick = self._server.tick
         frame = self._frame
         if frame is not None:
-            if not frame.advance(nbytes):
+            if not self._advance(frame, nbytes):
                 return
             self._frame = None
             self._complete(frame)
@@ -172,6 +175,19 @@ class Session(asyncio.BufferedProtocol):
         self._server.after_input()
         if self._out:
             self._write_out()
+
+    def _advance(self, frame: PartialFrame, nbytes: int) -> bool:
+        try:
+            return frame.advance(nbytes)
+        except CloseConnection as refusal:
+            self._violate(refusal)
+            return False
+
+    def _begin(self, length: int, head: memoryview) -> None:
+        try:
+            self._frame = PartialFrame(self._memory, length, head, self._server.tick)
+        except CloseConnection as refusal:
+            self._violate(refusal)
 
     def _complete(self, frame: PartialFrame) -> None:
         body = frame.body()
@@ -198,7 +214,7 @@ class Session(asyncio.BufferedProtocol):
             start = position + 4
             stop = start + length
             if stop > end:
-                self._frame = PartialFrame(self._memory, length, view[start:end], self._server.tick)
+                self._begin(length, view[start:end])
                 return
             if not self._start(view[start:stop]):
                 self._block(b"", view[position:end])
@@ -333,7 +349,15 @@ class Session(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        if self._transport is not None:
+            self._note_unsent(self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._note_unsent(0)
         self._unblock_soon()
+
+    def _note_unsent(self, size: int) -> None:
+        """What peers have not taken is counted for all connections together."""
+        self._server.unsent_changed(size - self._unsent)
+        self._unsent = size

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from broker import limits
 from broker.clock import Clock
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
@@ -42,6 +44,12 @@ LogDirDescription: TypeAlias = tuple[str, ErrorCode, int, int, list[tuple[str, i
 -1 bytes are unknown."""
 
 TICK_SECONDS = 0.25
+FETCH_ANSWER_BYTES = (
+    (128 * limits.MIB, 8 * limits.MIB),
+    (512 * limits.MIB, 1 * limits.MIB),
+    (sys.maxsize, 64 * limits.KIB),
+)
+"""(while fewer bytes than this are unsent, an answer may carry this many bytes beyond its first batch)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +86,7 @@ class PartitionManager:
         self.node_id = node_id
         self.log_dir = log_dir
         self.stopping = False
+        self.fetch_answer_bytes_max = FETCH_ANSWER_BYTES[0][1]
         self.disk_guard = DiskGuard(self._disk_usage, floor_bytes=config().disk_free_floor_bytes)
         self._config = config
         self._clock = clock
@@ -302,6 +311,10 @@ class PartitionManager:
         for partition in self._partitions.values():
             partition.wake_fetch_waiters()
         self._waiting.wake_all()
+
+    def limit_answers(self, unsent_bytes: int) -> None:
+        """Size fetch answers by what slow readers leave lying in memory: their number must not decide how much."""
+        self.fetch_answer_bytes_max = next(size for below, size in FETCH_ANSWER_BYTES if unsent_bytes < below)
 
     # Guarding ---------------------------------------------------------------------------------------
 

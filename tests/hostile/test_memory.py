@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import struct
 
 import pytest
@@ -58,6 +59,26 @@ def test_a_reader_that_does_not_read_is_not_served_without_bound(victim) -> None
                     send_repeatedly(each, fetch, 2_000)
             assert wire.call(ApiKey.API_VERSIONS, 0, m.ApiVersionsRequest()).error_code == 0
             assert victim.rss_bytes() - before < 3 * 12 * MIB
+        finally:
+            for each in slow:
+                each.socket.close()
+    wait_until(lambda: victim.rss_bytes() - before < 20 * MIB, "the unsent answers are given back")
+
+
+def test_many_slow_readers_share_a_bounded_memory(victim) -> None:
+    """Each for itself would be given 8 MiB; together they are given less the more they leave lying."""
+    with Wire(victim.port) as wire:
+        topic = create_topic(wire)
+        for _ in range(9):
+            assert produce(wire, topic, batch(b"x" * (MIB - 1_000))).error_code == 0
+        before = victim.rss_bytes()
+        slow = [Wire(victim.port) for _ in range(60)]
+        try:
+            for each in slow:
+                each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                each.send(request_frame(ApiKey.FETCH, 11, fetch_request(topic, max_bytes=50 * MIB)))
+                assert wire.call(ApiKey.API_VERSIONS, 0, m.ApiVersionsRequest()).error_code == 0
+            assert victim.rss_bytes() - before < 260 * MIB
         finally:
             for each in slow:
                 each.socket.close()

@@ -55,6 +55,9 @@ class FakeTransport(asyncio.Transport):
         for piece in pieces:
             self.write(piece)
 
+    def get_write_buffer_size(self) -> int:
+        return len(self.written) if self.hold_writes else 0
+
     def pause_reading(self) -> None:
         self.reading = False
 

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from broker import limits
-from broker.network.frames import FRAME_START_BYTES
+from broker.network.frames import FRAME_START_BYTES, FrameMemory
 from broker.network.session import PREAUTH_FRAME_BYTES_MAX
 from tests.network.fakes import FETCH, METADATA, PRODUCE, Link, answer, frame, new_server
 
@@ -137,8 +137,10 @@ async def test_a_peer_that_does_not_read_its_answers_is_not_served(link) -> None
     link.receive(b"".join(frame(FETCH, number) for number in range(100)))
     assert len(link.pipeline.started) <= 6
     assert not link.transport.reading
+    assert link.server.statistics().unsent_bytes > 1_000_000
     link.transport.hold_writes = False
     link.session.resume_writing()
+    assert link.server.statistics().unsent_bytes == 0
     await turn()
     assert len(link.pipeline.started) == 100
     assert link.transport.reading
@@ -160,6 +162,17 @@ async def test_a_tls_hello_ends_the_connection(link) -> None:
 async def test_a_claimed_frame_owns_little_until_it_arrives(link) -> None:
     link.receive(struct.pack(">i", limits.FRAME_BYTES_MAX) + b"\0" * 100)
     assert len(link.session.get_buffer(-1)) <= FRAME_START_BYTES
+    assert link.server.statistics().incomplete_bytes == FRAME_START_BYTES
+    link.transport.abort()
+    assert link.server.statistics().incomplete_bytes == 0
+
+
+async def test_incomplete_frames_of_all_connections_together_are_bounded(link) -> None:
+    link.server.memory = link.session._memory = FrameMemory(3 * FRAME_START_BYTES)
+    others = [Link(link.server) for _ in range(3)]
+    for each in (link, *others):
+        each.receive(frame(METADATA, 1, bytes(100_000))[:100])
+    assert [each.transport.closing for each in (link, *others)] == [False, False, False, True]
 
 
 async def test_a_violation_answers_what_came_before_it(link) -> None:

@@ -222,3 +222,11 @@ async def test_deleted_partitions_are_unlinked_after_their_delay(stage) -> None:
     stage.clock.advance(2_000)
     stage.manager._on_tick()
     await eventually(lambda: not any(name.endswith("-delete") for name in stage.filesystem.list_directory("/data")))
+
+
+async def test_fetch_answers_shrink_while_slow_readers_leave_much_lying(stage) -> None:
+    sizes = []
+    for unsent_mib in (0, 127, 128, 600, 0):
+        stage.manager.limit_answers(unsent_mib << 20)
+        sizes.append(stage.manager.fetch_answer_bytes_max)
+    assert sizes == [8 << 20, 8 << 20, 1 << 20, 64 << 10, 8 << 20]
