@@ -142,12 +142,8 @@ class Reading:
 def read(source: Source, request: Request, budget: Budget | None = None) -> Reading:
     """Raises ``GatewayError`` when not even the offsets can be had; trouble with one partition is in the result."""
     budget = budget or Budget()
-    earliest = source.list_offsets(request.topic, dict.fromkeys(request.partitions, EARLIEST))
-    latest = source.list_offsets(request.topic, dict.fromkeys(request.partitions, LATEST))
-    streams = [
-        _Stream(source, request, budget, partition, earliest[partition].offset, latest[partition].offset)
-        for partition in request.partitions
-    ]
+    bounds, unknown = _bounds(source, request, budget)
+    streams = [_Stream(source, request, budget, partition, *bounds[partition]) for partition in bounds]
     records: list[Record] = []
     while len(records) < request.limit:
         _fill(streams, budget)
@@ -160,14 +156,46 @@ def read(source: Source, request: Request, budget: Budget | None = None) -> Read
         records=tuple(records),
         spans={stream.partition: stream.span() for stream in streams},
         damaged=tuple(sorted((one for stream in streams for one in stream.damaged), key=_place)),
-        troubles=tuple(
-            Trouble(partition=stream.partition, reason=stream.trouble) for stream in streams if stream.trouble
+        troubles=(
+            *unknown,
+            *(Trouble(partition=stream.partition, reason=stream.trouble) for stream in streams if stream.trouble),
         ),
         scanned_records=sum(stream.scanned_records for stream in streams),
         scanned_bytes=sum(stream.scanned_bytes for stream in streams),
         elapsed_seconds=budget.elapsed,
         stopped_by=budget.spent if len(records) < request.limit and any(not s.ended for s in streams) else "",
     )
+
+
+def _bounds(source: Source, request: Request, budget: Budget) -> tuple[dict[int, tuple[int, int]], list[Trouble]]:
+    """(first offset, end) of every partition that tells. One that is offline must not hide the others, so a refusal of
+    all together is asked again one by one; raises when none tells."""
+
+    def ask(partitions: tuple[int, ...]) -> dict[int, tuple[int, int]]:
+        earliest = source.list_offsets(request.topic, dict.fromkeys(partitions, EARLIEST))
+        latest = source.list_offsets(request.topic, dict.fromkeys(partitions, LATEST))
+        return {one: (earliest[one].offset, latest[one].offset) for one in partitions}
+
+    try:
+        return ask(request.partitions), []
+    except GatewayError as refused:
+        if refused.unreachable or len(request.partitions) == 1:
+            raise
+    found: dict[int, tuple[int, int]] = {}
+    troubles: list[Trouble] = []
+    for partition in request.partitions:
+        if budget.spent:
+            troubles.append(Trouble(partition=partition, reason="There was no time left to ask for it."))
+            continue
+        try:
+            found |= ask((partition,))
+        except GatewayError as error:
+            troubles.append(Trouble(partition=partition, reason=str(error)))
+            if error.unreachable:
+                raise
+    if not found:
+        raise GatewayError(troubles[0].reason)
+    return found, troubles
 
 
 def _fill(streams: list[_Stream], budget: Budget) -> None:

@@ -33,6 +33,9 @@ PAGES = {
     "topics-no-match": "/topics/?q=no-such-topic",
     "topic-partitions": "/topics/orders/",
     "topic-messages": "/topics/orders/?tab=messages",
+    "topic-messages-filtered": "/topics/orders/?tab=messages&q=value.total_cents+%3D+37+and+key+%3D+1&from=oldest",
+    "message": "/topics/orders/messages/0/0/",
+    "topic-tail": "/topics/orders/?tab=tail",
     "topic-produce": "/topics/orders/?tab=produce",
     "topic-groups": "/topics/orders/?tab=groups",
     "topic-configuration": "/topics/orders/?tab=configuration",
@@ -45,6 +48,8 @@ PAGES = {
     "admin": "/admin/",
     "admin-topics": "/admin/dashboard/topic/",
     "admin-topic-add": "/admin/dashboard/topic/add/",
+    "admin-topic-change": "/admin/dashboard/topic/orders/change/",
+    "admin-topic-delete": "/admin/dashboard/topic/orders/delete/",
     "admin-audit": "/admin/dashboard/auditentry/",
 }
 

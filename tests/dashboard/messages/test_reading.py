@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.client.results import DamagedBatch, Record
+from broker.client.results import DamagedBatch, ListedOffset, Record
+from broker.errors import ErrorCode
+from dashboard.gateway import GatewayError
 from dashboard.messages import reading
 from dashboard.messages.predicate import parse
 from dashboard.messages.reading import Budget, Reading, Request
@@ -145,6 +147,24 @@ def test_a_partition_that_cannot_be_read_does_not_hide_the_others() -> None:
     page = reading.read(log, request((0, 1)))
     assert places(page.records) == [(1, 2), (1, 1), (1, 0)]
     assert [(one.partition, one.reason) for one in page.troubles] == [(0, "There is no leader.")]
+
+
+class OfflinePartition(FakeLog):
+    """Partition 0 is offline: no question that includes it is answered."""
+
+    def list_offsets(self, topic: str, positions: Mapping[int, int]) -> dict[int, ListedOffset]:
+        if 0 in positions:
+            raise GatewayError("Its disk failed.", code=ErrorCode.KAFKA_STORAGE_ERROR)
+        return super().list_offsets(topic, positions)
+
+
+def test_a_partition_that_is_offline_does_not_hide_the_others() -> None:
+    log = OfflinePartition([record(offset, partition=1) for offset in range(3)])
+    page = reading.read(log, request((0, 1)))
+    assert places(page.records) == [(1, 2), (1, 1), (1, 0)]
+    assert [(one.partition, one.reason) for one in page.troubles] == [(0, "Its disk failed.")]
+    with pytest.raises(GatewayError, match="Its disk failed"):
+        reading.read(log, request((0,)))
 
 
 def test_a_topic_without_records_is_empty() -> None:
