@@ -38,6 +38,8 @@ def decode_offsets(content: bytes) -> dict[TopicPartition, int]:
     lines = content.decode("utf-8").splitlines()
     if len(lines) < 2 or lines[0] != "0":
         raise ValueError("unknown version")
+    if not content.endswith(b"\n"):
+        raise ValueError("the last line is cut off")
     if len(lines) != 2 + int(lines[1]):
         raise ValueError(f"{lines[1]} entries announced, {len(lines) - 2} found")
     offsets: dict[TopicPartition, int] = {}

@@ -100,6 +100,8 @@ class LeaderEpochs:
         lines = content.decode("ascii").splitlines()
         if len(lines) < 2 or lines[0] != "0":
             raise ValueError("unknown version")
+        if not content.endswith(b"\n"):
+            raise ValueError("the last line is cut off")
         if len(lines) != 2 + int(lines[1]):
             raise ValueError(f"{lines[1]} entries announced, {len(lines) - 2} found")
         entries = [(int(epoch), int(start)) for epoch, start in (line.split(" ") for line in lines[2:])]

@@ -165,6 +165,8 @@ class LogDir:
                 f"{error}. It says what was durable; restore it, or move it away to have every log scanned."
             ) from error
         clean = take_clean_shutdown_marker(self._filesystem, self.path)
+        if not clean:
+            self._make_found_durable()
         now_ms = self._environment.clock_wall_ms()
         found = sort_directories(self._filesystem, self.path, known, now_ms)
         for leftover in found.leftovers:
@@ -182,9 +184,14 @@ class LogDir:
                     f"{self._recovery_points[partition]} was durable."
                 )
                 self._note(f"{partition} is offline: {self.offline[partition]}")
-        if not clean:
-            self._filesystem.sync_directory(self.path)
         self._save_recovery_points()
+
+    def _make_found_durable(self) -> None:
+        """What a killed process left may be seen now and gone after a power cut; nothing is built on it before that is
+        settled."""
+        for name in (RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE):
+            self._filesystem.sync_file(self._file(name))
+        self._filesystem.sync_directory(self.path)
 
     def _load_log(self, partition: TopicPartition, directory: str, config: TopicConfig, clean: bool) -> None:
         before = KnownBefore(

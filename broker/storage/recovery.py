@@ -300,7 +300,8 @@ class _Recovery:
         epochs.truncate_from_end(log_end)
         epochs.truncate_from_start(log_start)
         content = epochs.encode() if epochs.entries() else None
-        saved = content == self.epochs_content
+        # After a kill the file may be as it should and still not be on disk.
+        saved = self.known.clean_shutdown and content == self.epochs_content
         if not saved and len(segments) > 1:
             path = os.path.join(self.directory, LEADER_EPOCH_FILE)
             self.filesystem.replace_file(path, epochs.encode())

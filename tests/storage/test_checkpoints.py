@@ -31,7 +31,7 @@ def test_a_missing_checkpoint_is_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"0", b"1\n0\n", b"0\n1\n", b"0\n1\na b\n", b"0\n1\na 0 x\n", b"0\nx\n", b"\xff"]
+    "content", [b"", b"0", b"1\n0\n", b"0\n1\n", b"0\n1\na b\n", b"0\n1\na 0 x\n", b"0\nx\n", b"0\n1\na 0 17", b"\xff"]
 )
 def test_a_damaged_checkpoint_is_not_taken_for_an_empty_one(content: bytes) -> None:
     disk = MemoryFileSystem()

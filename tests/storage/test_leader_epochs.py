@@ -78,7 +78,18 @@ def test_any_order_of_assignments_leaves_increasing_entries_that_read_back(assig
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"0\n", b"1\n0\n", b"0\n2\n1 0\n", b"0\n1\n1\n", b"0\n2\n1 5\n1 6\n", b"0\n2\n1 5\n2 5\n", b"\xff"]
+    "content",
+    [
+        b"",
+        b"0\n",
+        b"1\n0\n",
+        b"0\n2\n1 0\n",
+        b"0\n1\n1\n",
+        b"0\n2\n1 5\n1 6\n",
+        b"0\n2\n1 5\n2 5\n",
+        b"\xff",
+        b"0\n1\n1 17",
+    ],
 )
 def test_a_damaged_file_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
