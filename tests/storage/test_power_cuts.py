@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
+
 import pytest
 
 from broker.config.topic import TopicConfig
+from broker.errors import KafkaError
 from broker.storage.crash_images import image_after_power_cut
 from broker.storage.log import Log
 from broker.storage.log_dir import LogDir
@@ -105,3 +109,42 @@ def test_a_clean_stop_is_durable_when_it_returns(disk: MemoryFileSystem) -> None
 
     assert log.log_end_offset == 100
     assert log.epochs() == [(0, 0), (1, 30), (2, 60), (3, 90)]
+
+
+def failing_syncs_of(what: str) -> Callable[[str, str], None]:
+    def fault(operation: str, path: str) -> None:
+        if operation == "sync" and path == what:
+            raise OSError(errno.EIO, "I/O error", path)
+
+    return fault
+
+
+def test_epochs_written_by_a_stop_that_failed_are_durable_after_the_next_one(disk: MemoryFileSystem) -> None:
+    log_dir, log = opened(disk)
+    append(log, b"a", leader_epoch=0)
+    log_dir.close(clean=True)
+    log_dir, log = opened(disk)
+    append(log, b"b", leader_epoch=1)
+    disk.fault = failing_syncs_of(f"{log.directory}/00000000000000000000.log")
+    log_dir.close(clean=True)
+    disk.fault = None
+    log_dir, log = opened(disk)
+    log_dir.close(clean=True)
+
+    assert after_power_cut(disk).epochs() == [(0, 0), (1, 1)]
+
+
+def test_a_log_start_seen_after_a_kill_does_not_go_back(disk: MemoryFileSystem) -> None:
+    log_dir, log = opened(disk)
+    for number in range(10):
+        append(log, b"%d" % number)
+    flush(log)
+    log_dir.checkpoint()
+    disk.fault = failing_syncs_of(PATH)
+    with pytest.raises(KafkaError):
+        log.advance_log_start(5)
+    disk.fault = None
+    log_dir.close(clean=False)
+    log_dir, log = opened(disk)
+
+    assert after_power_cut(disk).log_start_offset == log.log_start_offset
