@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from broker.client.asynchronous import AsyncClient
-from broker.client.results import FetchedRecords, Record
+from broker.client.results import FetchedRecords
 from broker.client.router import MISROUTED
 from broker.client.topics import EARLIEST, LATEST
 from broker.commandline.outcome import CommandFailed, WrongUse
-from broker.commandline.record_text import ConsumedRecord
+from broker.commandline.record_text import ReadRecord
 from broker.commandline.signals import unless_stopped
 from broker.errors import ErrorCode, KafkaError
 from broker.limits import MIB
@@ -47,7 +47,7 @@ class Consumed:
     """Keys, values and headers."""
 
 
-Handle = Callable[[ConsumedRecord], None]
+Handle = Callable[[ReadRecord], None]
 Polled = Callable[[float, int], None]
 """Told of each poll: seconds it took, records it brought."""
 
@@ -146,7 +146,7 @@ def _hand_over(fetched: FetchedRecords, limits: Limits, end: int | None, consume
             return record.offset
         if limits.records_max is not None and consumed.records >= limits.records_max:
             return record.offset
-        handle(_consumed(record))
+        handle(record)
         consumed.records += 1
         consumed.bytes += record.size_bytes
     return fetched.next_offset
@@ -179,16 +179,3 @@ def _turned(offsets: dict[int, int]) -> dict[int, int]:
     if first is not None:
         offsets[first] = offsets.pop(first)
     return offsets
-
-
-def _consumed(record: Record) -> ConsumedRecord:
-    return ConsumedRecord(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp_ms,
-        timestamp_type=record.timestamp_type,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-    )

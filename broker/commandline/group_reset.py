@@ -38,10 +38,14 @@ COLUMNS = (
 def require_no_members(client: Client, group_id: str) -> None:
     """A group that does not exist has none: committing to it creates it."""
     group: GroupDescription = client.describe_groups([group_id])[group_id]
-    if exists(group) and (group.members or group.state not in STATES_WITHOUT_MEMBERS):
+    state, members = group.state, f"{len(group.members)} member(s)"
+    if not exists(group):
+        # Of a type DescribeGroups does not know, or not there at all.
+        listed = next((one for one in client.list_groups() if one.group_id == group_id), None)
+        state, members = ("", "") if listed is None else (listed.state, "members")
+    if group.members or state not in STATES_WITHOUT_MEMBERS:
         raise CommandFailed(
-            f"group {group_id!r} is {group.state} with {len(group.members)} member(s): stop them first, "
-            "their next commit would undo the reset"
+            f"group {group_id!r} is {state} with {members}: stop them first, their next commit would undo the reset"
         )
 
 

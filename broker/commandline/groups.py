@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from broker.client.blocking import Client
-from broker.client.results import CommittedOffset, GroupDescription, GroupMember, ListedOffset
+from broker.client.results import CommittedOffset, GroupDescription, GroupListing, GroupMember, ListedOffset
 from broker.client.topics import EARLIEST, LATEST
 from broker.commandline.outcome import CommandFailed
 from broker.commandline.output import column
@@ -76,14 +77,14 @@ def list_groups(client: Client, *, states: Iterable[str] = (), types: Iterable[s
 
 def describe_groups(client: Client, group_ids: Sequence[str]) -> list[Row]:
     """All groups without ids. Raises ``CommandFailed`` when one that was named does not exist."""
-    types = {group.group_id: group.type for group in client.list_groups()}
-    wanted = list(dict.fromkeys(group_ids)) or list(types)
-    descriptions = client.describe_groups(wanted)
-    missing = [group_id for group_id in wanted if not exists(descriptions[group_id])]
+    listed = {group.group_id: group for group in client.list_groups()}
+    wanted = list(dict.fromkeys(group_ids)) or list(listed)
+    described = client.describe_groups(wanted)
+    missing = [group_id for group_id in wanted if group_id not in listed and not exists(described[group_id])]
     if missing:
         raise CommandFailed(f"no such group: {', '.join(missing)}")
     ends = _Ends(client)
-    return [_describe(client, descriptions[group_id], types.get(group_id, ""), ends) for group_id in wanted]
+    return [_describe(client, described[group_id], listed.get(group_id), ends) for group_id in wanted]
 
 
 def exists(group: GroupDescription) -> bool:
@@ -150,7 +151,10 @@ def partition_count(client: Client, topic: str) -> int:
 # Describing ----------------------------------------------------------------------------------------
 
 
-def _describe(client: Client, group: GroupDescription, kind: str, ends: _Ends) -> Row:
+def _describe(client: Client, group: GroupDescription, listing: GroupListing | None, ends: _Ends) -> Row:
+    """A group that is listed but not described is of a type DescribeGroups does not know: its members stay unknown."""
+    if listing is not None and not exists(group):
+        group = replace(group, state=listing.state, protocol_type=listing.protocol_type)
     committed = {TopicPartition(one.topic, one.partition): one for one in client.group_offsets(group.group_id)}
     owners = {partition: member for member in group.members for partition in member.assignment}
     offsets = [
@@ -161,7 +165,7 @@ def _describe(client: Client, group: GroupDescription, kind: str, ends: _Ends) -
     return {
         "group": group.group_id,
         "state": group.state,
-        "type": kind,
+        "type": "" if listing is None else listing.type,
         "protocol_type": group.protocol_type,
         "protocol": group.protocol,
         "coordinator": group.coordinator,

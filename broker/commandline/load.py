@@ -18,6 +18,7 @@ from broker.client.asynchronous import AsyncClient
 from broker.client.producer import new_record
 from broker.commandline.latency import LatencyHistogram
 from broker.commandline.output import column
+from broker.commandline.record_text import ReadRecord
 
 RANDOM_PAYLOADS = 64
 """Different values of a topic's worth of records: enough that compression finds nothing across them."""
@@ -168,7 +169,7 @@ class ReadingMeter:
         self._first: float | None = None
         self._last = self._start
 
-    def handle(self, record: Any) -> None:
+    def handle(self, record: ReadRecord) -> None:
         self.records += 1
         self.bytes += len(record.key or b"") + len(record.value or b"")
         if self.ages is not None and record.timestamp_ms >= 0:

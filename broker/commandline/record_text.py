@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from broker.commandline.times import format_time
 
@@ -30,9 +30,30 @@ class RecordLine:
     timestamp_ms: int | None = None
 
 
+class ReadRecord(Protocol):
+    """A record as it was read: the client's own, or ``ConsumedRecord``."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp_ms(self) -> int: ...
+    @property
+    def timestamp_type(self) -> str: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumedRecord:
-    """A record as it was read."""
+    """What a member of a group was given."""
 
     topic: str
     partition: int
@@ -95,7 +116,7 @@ def parse_json(line: bytes) -> RecordLine:
     )
 
 
-def to_json(record: ConsumedRecord) -> dict[str, Any]:
+def to_json(record: ReadRecord) -> dict[str, Any]:
     return {
         "topic": record.topic,
         "partition": record.partition,
@@ -136,7 +157,7 @@ class RecordFormat:
     null_marker: str = "null"
 
 
-def format_line(record: ConsumedRecord, form: RecordFormat) -> bytes:
+def format_line(record: ReadRecord, form: RecordFormat) -> bytes:
     null = form.null_marker.encode()
     parts: list[bytes] = []
     if form.timestamp:

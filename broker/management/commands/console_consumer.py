@@ -11,7 +11,7 @@ from broker.client.asynchronous import AsyncClient
 from broker.commandline.consuming import Consumed, Limits, consume_partitions, start_positions
 from broker.commandline.outcome import CommandFailed, WrongUse
 from broker.commandline.output import Output
-from broker.commandline.record_text import ConsumedRecord, RecordFormat, format_line, to_json
+from broker.commandline.record_text import ReadRecord, RecordFormat, format_line, to_json
 from broker.commandline.signals import stop_on_signals
 from broker.commandline.times import parse_time
 from broker.management.kafka_command import CLIENT_ID, KafkaCommand, bootstrap, parsed
@@ -167,10 +167,10 @@ def _printer(output: Output, options: dict[str, Any]) -> Any:
         null_marker=options["null_marker"],
     )
 
-    def show_json(record: ConsumedRecord) -> None:
+    def show_json(record: ReadRecord) -> None:
         output.json(to_json(record))
 
-    def show_text(record: ConsumedRecord) -> None:
+    def show_text(record: ReadRecord) -> None:
         output.raw(format_line(record, form))
 
     return show_json if output.as_json else show_text
