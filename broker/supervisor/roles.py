@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.supervisor.options import Endpoint, Options
@@ -20,20 +20,37 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS_MODULE = "dashboard.project.settings"
 CELERY_APP = "dashboard.project.celery:app"
 
-STOP_ORDER: tuple[tuple[tuple[str, ...], float], ...] = (
-    (("web",), 1.2),
-    (("beat", "demo"), 0.7),
-    (("worker",), 3.3),
-    (("collector",), 0.8),
-    (("broker",), 3.0),
-    (("redis",), 0.5),
-)
-"""Groups of roles and the seconds each adds to the time allowed so far. Whoever asks is gone before who answers.
 
-A Celery worker at rest needs 2.5 s. Most others need a tenth of theirs, and what they leave goes to the next.
-"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPhase:
+    """Services that may end at the same time. They are asked group by group; who is not gone when the phase is
+    over is killed."""
+
+    groups: tuple[tuple[frozenset[str], float], ...]
+    """Roles, and how long the next group waits for them before it is asked as well."""
+    seconds: float
+    """What the phase adds to the time allowed so far: what earlier phases did not need is left to later ones."""
+
+
+STOP_PHASES = (
+    StopPhase(
+        groups=(
+            (frozenset({"web"}), 1.5),
+            (frozenset({"beat", "demo"}), 0.7),
+            (frozenset({"worker"}), 3.0),
+            (frozenset({"collector"}), 0.7),
+        ),
+        seconds=6.2,
+    ),
+    StopPhase(groups=((frozenset({"broker"}), 2.8),), seconds=2.8),
+    StopPhase(groups=((frozenset({"redis"}), 0.5),), seconds=0.5),
+)
+"""Whoever asks is gone before who answers. A Celery worker at rest needs 2.5 s, most others a few tenths."""
 STOP_SECONDS_MAX = 9.6
 """Of the ten an installation has; the rest is for the supervisor itself."""
+
+assert sum(phase.seconds for phase in STOP_PHASES) < STOP_SECONDS_MAX
+assert all(sum(patience for _, patience in phase.groups) <= phase.seconds for phase in STOP_PHASES)
 
 REMOVED_FROM_CHILDREN = frozenset({"OTTLA_ADMIN_PASSWORD", "OTTLA_ONLY"})
 
@@ -43,8 +60,6 @@ WEBSOCKET_BYTES_MAX = 64 * 1024
 READY_LINE = re.compile(r"^ready\b")
 WORKER_READY = re.compile(r"celery@\S+ ready\.")
 BEAT_READY = re.compile(r"beat: Starting")
-
-assert sum(seconds for _, seconds in STOP_ORDER) < STOP_SECONDS_MAX
 
 
 def service_specs(options: Options, python: str = sys.executable) -> list[ServiceSpec]:
@@ -124,17 +139,12 @@ def _broker_ids(options: Options) -> list[int]:
     return list(range(1, options.brokers + 1))
 
 
-def _stop_seconds(role: str) -> float:
-    return next(seconds for roles, seconds in STOP_ORDER if role in roles)
-
-
 def _redis(options: Options) -> ServiceSpec:
     return ServiceSpec(
         name="redis",
         role="redis",
         argv=server_arguments(find_server_program(), options.valkey_socket),
         readiness=Answers(probe=lambda: redis_answers(options.valkey_socket)),
-        stop_seconds=_stop_seconds("redis"),
         address=f"unix:{options.valkey_socket}",
     )
 
@@ -145,7 +155,6 @@ def _broker(options: Options, python: str, broker_id: int) -> ServiceSpec:
         role="broker",
         argv=(python, "-m", "broker", "--id", str(broker_id)),
         readiness=OutputSays(pattern=READY_LINE),
-        stop_seconds=_stop_seconds("broker"),
         address=f"{options.client_endpoint(broker_id)}, internal {options.internal_endpoint(broker_id)}",
     )
 
@@ -158,7 +167,6 @@ def _collector(python: str) -> ServiceSpec:
         readiness=OutputSays(pattern=READY_LINE),
         needs=("redis",),
         needs_setup=True,
-        stop_seconds=_stop_seconds("collector"),
     )
 
 
@@ -172,7 +180,6 @@ def _worker(python: str) -> ServiceSpec:
         readiness=OutputSays(pattern=WORKER_READY),
         needs=("redis",),
         needs_setup=True,
-        stop_seconds=_stop_seconds("worker"),
     )
 
 
@@ -187,7 +194,6 @@ def _beat(options: Options, python: str) -> ServiceSpec:
         readiness=OutputSays(pattern=BEAT_READY),
         needs=("redis",),
         needs_setup=True,
-        stop_seconds=_stop_seconds("beat"),
     )
 
 
@@ -203,7 +209,6 @@ def _web(options: Options, python: str) -> ServiceSpec:
         readiness=Answers(probe=lambda: http_answers(options.http, "localhost")),
         needs=("redis",),
         needs_setup=True,
-        stop_seconds=_stop_seconds("web"),
         address=f"http://{options.http.reachable()}/",
     )
 
@@ -216,5 +221,4 @@ def _demo(options: Options, python: str, brokers: list[ServiceSpec]) -> ServiceS
         readiness=OutputSays(pattern=READY_LINE),
         needs=tuple(broker.name for broker in brokers),
         autostart=options.demo or options.only == "demo",
-        stop_seconds=_stop_seconds("demo"),
     )

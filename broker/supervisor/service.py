@@ -50,8 +50,8 @@ class ServiceSpec:
     """Migrations and static files have to be in place before it starts."""
     autostart: bool = True
     """Started with everything else; otherwise only when somebody asks for it through the control socket."""
-    stop_seconds: float
-    """Between SIGTERM and SIGKILL. The whole installation has ten seconds: see ``roles.STOP_ORDER``."""
+    stop_seconds: float = 8.0
+    """Between SIGTERM and SIGKILL when it is stopped by itself; a broker with many logs is given its time."""
     address: str = ""
     """For people."""
 

@@ -19,7 +19,7 @@ from broker.supervisor.child import Child
 from broker.supervisor.control import Answer, ControlRefused, ControlServer
 from broker.supervisor.managed import ManagedService
 from broker.supervisor.options import Options
-from broker.supervisor.roles import STOP_ORDER
+from broker.supervisor.roles import STOP_PHASES, StopPhase
 from broker.supervisor.screen import Screen
 from broker.supervisor.service import ServiceSpec
 
@@ -144,11 +144,19 @@ class Supervisor:
         for service in self._services.values():
             service.release()
         deadline = time.monotonic()
-        for roles, seconds in STOP_ORDER:
-            # Deadlines add up, so what one group did not need the next may use.
-            deadline += seconds
+        for phase in STOP_PHASES:
+            deadline += phase.seconds
+            await self._stop_phase(phase, deadline)
+
+    async def _stop_phase(self, phase: StopPhase, deadline: float) -> None:
+        stopping: set[asyncio.Task[None]] = set()
+        for roles, patience in phase.groups:
             group = [service for service in self._services.values() if service.spec.role in roles]
-            await asyncio.gather(*(service.stop(deadline - time.monotonic()) for service in group))
+            asked = {asyncio.create_task(service.stop(deadline - time.monotonic())) for service in group}
+            if asked:
+                await asyncio.wait(asked, timeout=patience)
+            stopping |= asked
+        await asyncio.gather(*stopping)
 
     # Control socket ------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from broker.supervisor.options import options_from_environment
-from broker.supervisor.roles import STOP_ORDER, child_environment, listening_endpoints, service_specs
+from broker.supervisor.roles import STOP_PHASES, child_environment, listening_endpoints, service_specs
 
 
 def names(**environ: str) -> list[str]:
@@ -47,16 +47,9 @@ def test_brokers_run_alone_all_of_them_or_one() -> None:
 
 def test_every_role_has_a_place_in_the_order_of_stopping() -> None:
     specs = service_specs(options_from_environment({}))
-    assert [role for roles, _ in STOP_ORDER for role in roles] == [
-        "web",
-        "beat",
-        "demo",
-        "worker",
-        "collector",
-        "broker",
-        "redis",
-    ]
-    assert {spec.role for spec in specs} == {role for roles, _ in STOP_ORDER for role in roles}
+    order = [sorted(roles) for phase in STOP_PHASES for roles, _ in phase.groups]
+    assert order == [["web"], ["beat", "demo"], ["worker"], ["collector"], ["broker"], ["redis"]]
+    assert {spec.role for spec in specs} == {role for roles in order for role in roles}
 
 
 def test_children_get_the_same_answers_but_not_the_password() -> None:
