@@ -203,17 +203,26 @@ class Broker:
     # Stop -------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """Answer what is parked, make everything durable, leave the clean-shutdown marker and the cluster."""
+        """Answer what is parked, make everything durable, leave the clean-shutdown marker and the cluster.
+
+        A part that fails to stop is logged and does not keep the next one from stopping: the logs come last but one.
+        """
         self.server.stop_accepting()
-        await self.sampler.stop()
         draining = asyncio.ensure_future(self.server.stop(deadline_seconds=DRAIN_SECONDS_MAX))
         await asyncio.sleep(0)
         self.partitions.release_long_polls()
-        await self.groups.stop()
-        await draining
-        await self.pipeline.stop()
-        await self.partitions.stop()
-        await self.cluster.stop()
+        for name, stopping in (
+            ("sampler", self.sampler.stop()),
+            ("groups", self.groups.stop()),
+            ("server", draining),
+            ("pipeline", self.pipeline.stop()),
+            ("partitions", self.partitions.stop()),
+            ("cluster", self.cluster.stop()),
+        ):
+            try:
+                await stopping
+            except Exception:
+                logger.exception("the %s did not stop in order", name)
 
 
 def _overrides(text: str) -> dict[str, int]:

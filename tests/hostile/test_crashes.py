@@ -123,3 +123,19 @@ def test_a_second_broker_of_the_same_id_refuses_to_start(own) -> None:
         twin.start()
     assert "in use by another broker process" in str(failure.value)
     assert own.alive
+
+
+def test_a_second_broker_of_the_same_id_elsewhere_refuses_too(own, tmp_path) -> None:
+    twin = BrokerProcess(own.home, OTTLA_LOG_DIRS=str(tmp_path / "elsewhere"))
+    with pytest.raises(AssertionError) as failure:
+        twin.start()
+    assert "already running" in str(failure.value)
+    assert own.alive
+
+
+def test_a_config_that_makes_no_sense_is_one_line_naming_the_variable(tmp_path) -> None:
+    broker = BrokerProcess(tmp_path, OTTLA_NUM_PARTITIONS="zero")
+    with pytest.raises(AssertionError) as failure:
+        broker.start()
+    (line,) = str(failure.value).strip().splitlines()[1:]
+    assert "OTTLA_NUM_PARTITIONS" in line
