@@ -6,6 +6,7 @@ the log dir's checkpoints) and ``DirectoryHealth``, the one switch that stops th
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ from broker.storage.flush_ticket import SharedSync
 from broker.storage.index_cache import IndexCache
 from broker.storage.open_files import OpenFiles
 from broker.types import TopicPartition
+
+DISK_FULL_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""What a disk may say and still be trusted."""
 
 
 class DirectoryHealth:

@@ -209,7 +209,7 @@ class Log(AppendableLog):
         """Bring everything that is derived from the log back to its new end."""
         self.log_end_offset = end_offset
         self.size_bytes = sum(segment.size for segment in self._segments.all())
-        self.last_record_ms = self._segments.active.time_range()[0]
+        self.last_record_ms = self._segments.last_record_ms()
         self._roll_timestamp = None
         self._reader.forget()
         if self._epochs.truncate_from_end(end_offset):

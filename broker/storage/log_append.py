@@ -21,6 +21,7 @@ from broker.storage.append_validation import (
     validate_replicated_batches,
 )
 from broker.storage.batch_placing import stamped, with_append_time
+from broker.storage.environment import DISK_FULL_ERRNOS
 from broker.storage.flush_ticket import FlushTicket
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE
 from broker.storage.log_state import LogAppend, LogState
@@ -30,7 +31,6 @@ from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
 from broker.types import NO_TIMESTAMP, Buffer
 
 Origin = Literal["client", "coordinator"]
-DISK_FULL_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 NO_DESCRIPTORS_ERRNOS = frozenset((errno.EMFILE, errno.ENFILE))
 NEVER = 2**63
 

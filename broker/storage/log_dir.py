@@ -35,12 +35,11 @@ from broker.storage.checkpoints import (
     read_offsets,
 )
 from broker.storage.deletions import Deletions, DueDeletions
-from broker.storage.environment import LogEnvironment
+from broker.storage.environment import DISK_FULL_ERRNOS, LogEnvironment
 from broker.storage.filesystem import DiskUsage, FileSystem
 from broker.storage.flush_ticket import SharedSync
 from broker.storage.index_cache import IndexCache
 from broker.storage.log import Log
-from broker.storage.log_append import DISK_FULL_ERRNOS
 from broker.storage.log_dir_opening import (
     LogDirUnusable,
     check_identity,
@@ -317,9 +316,9 @@ class LogDir:
         return self._checkpoints.take(self._offsets())
 
     def checkpointed(self, ticket: CheckpointTicket) -> None:
-        """An older checkpoint is safe to recover from, so a full disk is no disaster; a failing one is."""
-        if ticket.error is not None and ticket.error.errno not in DISK_FULL_ERRNOS:
-            self._environment.health.fail(f"writing the checkpoints in {self.path} failed: {ticket.error}")
+        """Back on the loop: a disk that failed the ticket has failed for good, unless it was only full."""
+        if ticket.error is not None:
+            self._judge(ticket.error)
 
     def checkpoint(self) -> None:
         """``checkpoint_ticket`` run at once."""
@@ -349,7 +348,16 @@ class LogDir:
         self._save(LOG_START_FILE)
 
     def _save(self, name: str) -> None:
-        self._checkpoints.take({name: self._offsets()[name]}).write()
+        try:
+            self._checkpoints.take({name: self._offsets()[name]}).write()
+        except OSError as error:
+            self._judge(error)
+            raise
+
+    def _judge(self, error: OSError) -> None:
+        """An older checkpoint is safe to recover from, so a full disk is no disaster; a failing one is."""
+        if error.errno not in DISK_FULL_ERRNOS:
+            self._environment.health.fail(f"writing the checkpoints in {self.path} failed: {error}")
 
     def _partition_damaged(self, partition: TopicPartition, reason: str) -> None:
         """A running log met damage. It stays in ``logs``, refusing, so that whoever holds it can still ask why."""

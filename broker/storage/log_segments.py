@@ -13,6 +13,8 @@ from broker.protocol.private import SegmentInfo
 from broker.storage.deletions import DELETED_SUFFIX
 from broker.storage.environment import LogEnvironment
 from broker.storage.segment import Segment
+from broker.storage.sparse_index import IndexDamaged
+from broker.types import NO_TIMESTAMP, TimestampMs
 
 
 class LogSegments:
@@ -34,6 +36,17 @@ class LogSegments:
 
     def all(self) -> list[Segment]:
         return list(self._segments)
+
+    def last_record_ms(self) -> TimestampMs:
+        """Largest timestamp of the newest segment that holds records: the active one is empty just after a roll."""
+        newest = self.active.time_range()[0]
+        if newest >= 0 or len(self._segments) == 1:
+            return newest
+        try:
+            # A closed segment's time index ends with its largest timestamp; its records need not be looked at.
+            return self._segments[-2].time_index.last_entry().timestamp
+        except IndexDamaged:
+            return NO_TIMESTAMP
 
     def containing(self, offset: int) -> Segment:
         """The segment that holds ``offset``; the first or the active one for offsets outside."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
-from broker.storage.environment import LogEnvironment
+from broker.storage.environment import DISK_FULL_ERRNOS, LogEnvironment
 from broker.storage.log_reader import LogReader
 from broker.storage.log_segments import LogSegments
 from broker.storage.recovery import LoadedPartition
@@ -104,8 +104,8 @@ class LogState:
         self._snapshots = loaded.snapshots
         self._roll_timestamp: int | None = None
         """Batches with a larger timestamp start a new segment; ``None``: to be computed."""
-        self.last_record_ms = self._segments.active.time_range()[0]
-        """Largest record timestamp of the newest segment, and since; -1 if there is none."""
+        self.last_record_ms = self._segments.last_record_ms()
+        """Largest record timestamp of the newest segment with records, and since; -1 if there is none."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.topic_partition}, {self.log_start_offset}..{self.log_end_offset})"
@@ -166,6 +166,8 @@ class LogState:
             yield
         except (DamageFound, OSError) as problem:
             error = self._storage_error(problem)
+            if final and isinstance(problem, OSError) and problem.errno not in DISK_FULL_ERRNOS:
+                self._health.fail(f"changing {self.directory} failed: {problem}")
             if final and self.offline_reason is None:
                 self._go_offline(error.message)
             raise error from problem

@@ -144,6 +144,7 @@ def test_a_log_start_seen_after_a_kill_does_not_go_back(disk: MemoryFileSystem) 
     with pytest.raises(KafkaError):
         log.advance_log_start(5)
     disk.fault = None
+    assert log_dir.failed_reason is not None, "a failed fsync is final, whatever it was for"
     log_dir.close(clean=False)
     log_dir, log = opened(disk)
 
