@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,34 @@ def test_no_python_at_all_is_one_line(machine: Machine, tmp_path: Path) -> None:
     done = machine.run(tmp_path / "venv")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
+
+
+def manage_without_django(directory: Path) -> subprocess.CompletedProcess[str]:
+    """``manage.py up --help`` by a Python that sees the standard library only."""
+    script = directory / "manage.py"
+    shutil.copy(PROJECT_ROOT / "manage.py", script)
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "manage.py", "up", "--help"],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_any_python_hands_over_to_the_environment_that_make_built(tmp_path: Path) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$*"\n')
+    python.chmod(0o755)
+    assert manage_without_django(tmp_path).stdout == "manage.py up --help\n"
+
+
+def test_manage_before_anything_is_installed_says_how_in_one_line(tmp_path: Path) -> None:
+    done = manage_without_django(tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "make run" in done.stderr
 
 
 def test_help_lists_every_target_with_its_purpose() -> None:
