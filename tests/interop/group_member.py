@@ -3,7 +3,8 @@
 ``python -m tests.interop.group_member CLIENT BOOTSTRAP GROUP TOPIC [OPTIONS]`` where CLIENT names a library and OPTIONS
 is JSON (``assignor``, ``instance``, ``tell``). It reads from the beginning, commits what it has read, and prints one JSON
 object a line: ``{"assignment": [...]}`` whenever that changes, ``{"values": [...]}`` after the commit that covers them (or
-before, with ``tell`` = ``before``: then nothing read is ever untold, but some may be told twice). On SIGTERM it leaves the group properly and prints ``{"closed": true}``.
+before, with ``tell`` = ``before``: then nothing read is ever untold, but some may be told twice). What a rebalance kept
+from being committed is not told: its next owner reads it again. On SIGTERM it leaves the group properly and prints ``{"closed": true}``.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Assignment:
 
 
 def run_confluent(bootstrap: str, group: str, topic: str, options: dict[str, str]) -> None:
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, KafkaException
 
     settings: dict[str, Any] = {
         "bootstrap.servers": bootstrap,
@@ -74,7 +75,7 @@ def run_confluent(bootstrap: str, group: str, topic: str, options: dict[str, str
         assignment.now([partition.partition for partition in consumer.assignment()])
         if messages:
             values = [message.value().decode() for message in messages]
-            with told(values, options):
+            with contextlib.suppress(KafkaException), told(values, options):
                 consumer.commit(asynchronous=False)
     consumer.close()
 
@@ -82,6 +83,7 @@ def run_confluent(bootstrap: str, group: str, topic: str, options: dict[str, str
 def run_kafka_python(bootstrap: str, group: str, topic: str, options: dict[str, str]) -> None:
     from kafka import ConsumerRebalanceListener, KafkaConsumer
     from kafka.coordinator.assignors.range import RangePartitionAssignor
+    from kafka.errors import KafkaError
 
     assignment = Assignment()
 
@@ -106,9 +108,14 @@ def run_kafka_python(bootstrap: str, group: str, topic: str, options: dict[str, 
     while not stop.is_set():
         # When a poll of kafka-python 3.0 times out between JoinGroup and SyncGroup, the assignment that arrives later
         # is dropped and the client sits there without heartbeats: a poll has to outlast a rebalance.
-        batches = consumer.poll(timeout_ms=KAFKA_PYTHON_POLL_MS)
+        try:
+            batches = consumer.poll(timeout_ms=KAFKA_PYTHON_POLL_MS)
+        except KafkaError:  # it lets its user know that the broker is away
+            stop.wait(0.2)
+            continue
         if batches:
-            with told([record.value.decode() for records in batches.values() for record in records], options):
+            values = [record.value.decode() for records in batches.values() for record in records]
+            with contextlib.suppress(KafkaError), told(values, options):
                 consumer.commit()
     consumer.close()
 
@@ -116,6 +123,7 @@ def run_kafka_python(bootstrap: str, group: str, topic: str, options: dict[str, 
 def run_aiokafka(bootstrap: str, group: str, topic: str, options: dict[str, str]) -> None:
     from aiokafka import AIOKafkaConsumer
     from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+    from aiokafka.errors import KafkaError
 
     async def consume() -> None:
         consumer = AIOKafkaConsumer(
@@ -136,7 +144,8 @@ def run_aiokafka(bootstrap: str, group: str, topic: str, options: dict[str, str]
                 batches = await consumer.getmany(timeout_ms=100)
                 assignment.now([partition.partition for partition in consumer.assignment()])
                 if batches:
-                    with told([record.value.decode() for records in batches.values() for record in records], options):
+                    values = [record.value.decode() for records in batches.values() for record in records]
+                    with contextlib.suppress(KafkaError), told(values, options):
                         await consumer.commit()
         finally:
             await consumer.stop()

@@ -115,6 +115,21 @@ class Group:
             state = [(member.client, member.assignments, member.errors[-2_000:]) for member in members]
             raise AssertionError(f"{error}: {state}") from None
 
+    def wait_read(self, expected: set[str], *, seconds: float = REBALANCE_SECONDS_MAX) -> None:
+        """Until exactly these values were read by the members, present and past."""
+        try:
+            wait_until(lambda: set(self.values()) == expected, "everything is read", seconds=seconds)
+        except AssertionError as error:
+            read = self.values()
+            wrong = sorted(expected.symmetric_difference(read))[:5]
+            state = [
+                (member.client, member.ended, member.assignments, member.errors[-2_000:]) for member in self._members
+            ]
+            raise AssertionError(f"{error}: {len(read)} of {len(expected)}, e.g. {wrong}: {state}") from None
+
+    def values(self) -> list[str]:
+        return [value for member in self._members for value in member.values]
+
 
 @contextlib.contextmanager
 def group_of(bootstrap: str, name: str, topic: str) -> Iterator[Group]:

@@ -7,7 +7,6 @@ import pytest
 from tests.interop.group_member import CLIENTS
 from tests.interop.groups import group_of, produce
 from tests.support.broker_process import BrokerProcess
-from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.interop
 
@@ -35,12 +34,8 @@ def test_members_join_leave_and_crash(broker, new_topic, client) -> None:
         third.kill()
         group.wait_shared([first], 4)
         produce(broker.bootstrap, topic, [f"second {index}" for index in range(40)])
-        expected = {f"{when} {index}" for when in ("first", "second") for index in range(40)}
-        wait_until(
-            lambda: {value for member in (first, second, third) for value in member.values} == expected,
-            "everything was read",
-        )
-        assert len(first.values) + len(second.values) + len(third.values) == len(expected), "nothing was read twice"
+        group.wait_read({f"{when} {index}" for when in ("first", "second") for index in range(40)})
+        assert len(group.values()) == 80, "nothing was read twice"
 
 
 def test_all_clients_in_one_group(broker, new_topic) -> None:
@@ -53,7 +48,7 @@ def test_all_clients_in_one_group(broker, new_topic) -> None:
         members.pop(0).leave()
         group.wait_shared(members, 6)
         produce(broker.bootstrap, topic, [str(index) for index in range(60)])
-        wait_until(lambda: sum(len(member.values) for member in members) == 60, "everything was read once")
+        group.wait_read({str(index) for index in range(60)})
 
 
 def test_cooperative_members_keep_what_they_have_while_others_come(broker, new_topic) -> None:
@@ -82,7 +77,7 @@ def test_a_static_member_that_restarts_quickly_disturbs_nobody(broker, new_topic
         second = group.join(client, instance="pod-2")
         group.wait_shared([first, second], 4)
         produce(broker.bootstrap, topic, [str(index) for index in range(40)])
-        wait_until(lambda: len(first.values) + len(second.values) == 40, "both read on")
+        group.wait_read({str(index) for index in range(40)})
         assert first.assignments == before, "nobody else had to give anything up"
 
 
@@ -98,10 +93,9 @@ def test_a_group_lives_through_a_restart_of_its_coordinator(tmp_path, client, en
             members = [group.join(client), group.join(client)]
             group.wait_shared(members, 4)
             produce(broker.bootstrap, "kept", [f"first {index}" for index in range(40)])
-            wait_until(lambda: sum(len(member.values) for member in members) == 40, "the first records are read")
+            group.wait_read({f"first {index}" for index in range(40)})
             broker.kill() if ending == "kill" else broker.stop()
             broker.start()
             produce(broker.bootstrap, "kept", [f"second {index}" for index in range(40)])
-            wait_until(lambda: sum(len(member.values) for member in members) >= 80, "the rest is read", seconds=40)
-            values = [value for member in members for value in member.values]
-            assert sorted(values) == sorted(f"{when} {index}" for when in ("first", "second") for index in range(40))
+            group.wait_read({f"{when} {index}" for when in ("first", "second") for index in range(40)})
+            assert len(group.values()) == 80, "nothing was read twice"
