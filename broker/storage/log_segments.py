@@ -13,7 +13,7 @@ from broker.protocol.private import SegmentInfo
 from broker.storage.deletions import DELETED_SUFFIX
 from broker.storage.environment import LogEnvironment
 from broker.storage.segment import Segment
-from broker.storage.sparse_index import IndexDamaged
+from broker.storage.segment_scan import DamageFound
 from broker.types import NO_TIMESTAMP, TimestampMs
 
 
@@ -43,9 +43,9 @@ class LogSegments:
         if newest >= 0 or len(self._segments) == 1:
             return newest
         try:
-            # A closed segment's time index ends with its largest timestamp; its records need not be looked at.
-            return self._segments[-2].time_index.last_entry().timestamp
-        except IndexDamaged:
+            return self._segments[-2].time_range()[0]
+        except DamageFound:
+            # Whoever reads it will be told; a log whose newest record's time is not known can still be opened.
             return NO_TIMESTAMP
 
     def containing(self, offset: int) -> Segment:

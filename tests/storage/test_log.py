@@ -240,6 +240,22 @@ def test_a_quiet_segment_rolls_by_the_brokers_clock(filesystem: MemoryFileSystem
     assert not log.roll_if_due(NOW_MS + 1_000_000)
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_the_last_record_is_known_after_a_restart_though_the_active_segment_is_empty(
+    filesystem: MemoryFileSystem, clean: bool
+) -> None:
+    config = TopicConfig(segment_ms=1_000)
+    log_dir = open_log_dir(filesystem, config=config)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, config)
+    append(log, b"last", timestamps=[NOW_MS])
+    assert log.roll_if_due(NOW_MS + 5_000)
+    flush(log)
+    log_dir.close(clean=clean)
+
+    again = open_log_dir(filesystem, config=config, known={PARTITION: TOPIC_ID}).logs[PARTITION]
+    assert again.last_record_ms == NOW_MS
+
+
 def test_a_full_index_rolls_the_segment(filesystem: MemoryFileSystem) -> None:
     log = open_log(filesystem, config=TopicConfig(segment_index_bytes=48, index_interval_bytes=0))
 
