@@ -35,6 +35,13 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def printable(text: str) -> str:
+    """Control characters escaped: a client chooses its id and its records, and the terminal would obey them."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     title: str
@@ -54,6 +61,11 @@ class Output:
         self._stdout = stdout
         self._stderr = stderr
         self._no_colour = no_colour
+        for stream in (stdout, stderr):
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:
+                # A terminal that does not speak Unicode is shown escapes instead of failing the command.
+                reconfigure(errors="backslashreplace")
 
     # Results ---------------------------------------------------------------------------------------
 
@@ -62,7 +74,7 @@ class Output:
         self._stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
     def line(self, text: str) -> None:
-        self._stdout.write(text + "\n")
+        self._stdout.write(printable(text) + "\n")
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are; where the stream takes only text, what is no UTF-8 appears escaped."""
@@ -83,11 +95,11 @@ class Output:
         title: str | None = None,
         empty: str = "Nothing to show.",
     ) -> None:
-        table = Table(title=title, title_justify="left")
+        table = Table(title=None if title is None else Text(printable(title)), title_justify="left")
         for wanted in columns:
             table.add_column(wanted.title, justify="right" if wanted.right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(wanted.show(row.get(wanted.field))) for wanted in columns))
+            table.add_row(*(Text(printable(wanted.show(row.get(wanted.field)))) for wanted in columns))
         if table.row_count == 0:
             self.line(empty)
             return
@@ -105,7 +117,7 @@ class Output:
     # The way there ---------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
-        self._stderr.write(text + "\n")
+        self._stderr.write(printable(text) + "\n")
 
     def progress(self, unit: str = "records") -> Progress:
         """A bar on standard error if that is a terminal; otherwise the same object draws nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -178,5 +179,8 @@ def _is_partition(path: str) -> bool:
 
 
 def _target(directory: str, partition: TopicPartition, checkpoints: _Checkpoints) -> Target:
-    sizes = (os.path.getsize(os.path.join(directory, name)) for name in os.listdir(directory) if name.endswith(".log"))
-    return Target(directory=directory, partition=partition, known=checkpoints.known(partition), log_bytes=sum(sizes))
+    log_bytes = 0
+    with contextlib.suppress(FileNotFoundError):  # A running broker deletes files; this is only for the progress bar.
+        for name in os.listdir(directory):
+            log_bytes += os.path.getsize(os.path.join(directory, name)) if name.endswith(".log") else 0
+    return Target(directory=directory, partition=partition, known=checkpoints.known(partition), log_bytes=log_bytes)

@@ -101,7 +101,12 @@ class _Verification:
     def _survey(self) -> tuple[list[int], list[int]]:
         """Base offsets of segments, and offsets of snapshots; says what does not belong here."""
         found: dict[FileKind, list[int]] = {}
-        for name in sorted(self.files.list_directory(self.directory)):
+        try:
+            names = sorted(self.files.list_directory(self.directory))
+        except FileNotFoundError:
+            self.findings.warning(self.directory, "gone since the log directory was listed: its topic was deleted")
+            return [], []
+        for name in names:
             if name.endswith(LEFTOVERS):
                 self.findings.warning(self._path(name), "left by unfinished work; goes with the next start")
                 continue
@@ -145,7 +150,13 @@ class _Verification:
         # Indexes first: a running broker writes them after the log, so what they say is in the log by then.
         offset_index, time_index = self._indexes(base, newest)
         path = segment_path(self.directory, base, LOG_SUFFIX)
-        fd = self.files.open(path)
+        try:
+            fd = self.files.open(path)
+        except FileNotFoundError:
+            self.findings.warning(
+                path, "gone since the directory was listed: a broker deletes old segments", offset=base
+            )
+            return base, False
         try:
             size = self.files.size(fd)
             self.report.bytes += size
@@ -284,7 +295,9 @@ class _Verification:
         if known.log_start is not None:
             if first > known.log_start:
                 what = f"the log starts at offset {known.log_start}, its first segment at {first}"
-                self.findings.damage(self.directory, what, offset=known.log_start)
+                # A running broker may have deleted segments since its last checkpoint.
+                severity = Severity.WARNING if self.rules.torn_tail_allowed else Severity.DAMAGE
+                self.findings.add(severity, self.directory, what, offset=known.log_start)
             self.report.log_start = max(first, known.log_start)
         if known.recovery_point is not None and known.recovery_point > end:
             what = f"everything below offset {known.recovery_point} was durable; the log ends at {end}"

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.client.blocking import Client
 from broker.client.producer import new_record
+from broker.commandline.dump import dump_file
+from broker.commandline.log_files import kind_of
+from broker.commandline.verify import survey, verify
+from broker.commandline.verify_partition import Rules
 from broker.protocol.batch import CRC_AT, HEADER, BatchHeader, compute_crc
 from tests.commandline.run import Cli
 from tests.support.broker_process import BrokerProcess
@@ -269,6 +276,57 @@ def test_a_running_brokers_files_are_fine_with_the_flag(cli: Cli, tmp_path: Path
         broker.kill()
         report = cli.json("verify_log", broker.data_directory, "--allow-torn-tail")
         assert (report["damage"], report["records"]) == ([], 20)
+
+
+@pytest.fixture(scope="module")
+def small(written: Path) -> dict[str, bytes]:
+    """The files of one partition with five batches, in memory."""
+    return {path.name: path.read_bytes() for path in (written / "small-0").iterdir()}
+
+
+def laid_out(files: dict[str, bytes]) -> tuple[tempfile.TemporaryDirectory[str], str]:
+    home = tempfile.TemporaryDirectory()
+    directory = Path(home.name) / "small-0"
+    directory.mkdir()
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    return home, str(directory)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_no_flipped_bit_of_a_log_goes_unnoticed(small: dict[str, bytes], data: st.DataObject) -> None:
+    (name,) = [name for name in small if name.endswith(".log")]
+    content = bytearray(small[name])
+    place = data.draw(st.integers(0, len(content) * 8 - 1))
+    content[place // 8] ^= 1 << place % 8
+    home, directory = laid_out({**small, name: bytes(content)})
+    with home:
+        report = verify(survey([directory]), Rules(deep=data.draw(st.booleans())))
+    last = 0
+    while last + int.from_bytes(small[name][last + 8 : last + 12], "big") + 12 < len(content):
+        last += int.from_bytes(small[name][last + 8 : last + 12], "big") + 12
+    # The epoch of the very last batch is outside of the CRC, and nothing follows that could contradict it.
+    if not last + 12 <= place // 8 < last + 16:
+        assert report["damage"]
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_whatever_the_files_hold_there_is_a_report(small: dict[str, bytes], data: st.DataObject) -> None:
+    spoiled = dict(small)
+    for name in data.draw(st.lists(st.sampled_from(sorted(small)), unique=True, min_size=1)):
+        content = spoiled[name]
+        start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(content))] * 2)))
+        spoiled[name] = content[:start] + data.draw(st.binary(max_size=100)) + content[end:]
+    home, directory = laid_out(spoiled)
+    with home:
+        report = verify(survey([directory]), Rules(deep=True, torn_tail_allowed=data.draw(st.booleans())))
+        for path in Path(directory).iterdir():
+            known = kind_of(path.name)
+            if known is not None:
+                list(dump_file(str(path), *known, deep=True))
+    assert report["partitions"] == 1
 
 
 @pytest.mark.parametrize("path", ["/no/such/directory", "/proc/self/fdinfo"])

@@ -59,7 +59,7 @@ manage.py consumer_perf bench --messages 10000 --from-latest --end-to-end     # 
     async def _consume(self, output: Output, options: dict[str, Any]) -> ReadingMeter:
         limits = Limits(records_max=options["messages"], idle_ms=options["timeout_ms"])
         with stop_on_signals() as stopping, output.progress() as progress:
-            task = progress.add_task(options["topic"], total=options["messages"])
+            task = progress.add_task("consuming", total=options["messages"])
             async with AsyncClient(bootstrap(options), client_id=CLIENT_ID) as client:
                 positions = await start_positions(
                     client, options["topic"], None, "latest" if options["from_latest"] else "earliest", None

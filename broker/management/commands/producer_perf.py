@@ -66,7 +66,7 @@ manage.py producer_perf bench --records 100000 --payload-file lines.txt --compre
     @staticmethod
     async def _produce(output: Output, options: dict[str, Any], load: Load) -> Measured:
         with stop_on_signals() as stopping, output.progress() as progress:
-            task = progress.add_task(load.topic, total=load.records)
+            task = progress.add_task("producing", total=load.records)
             async with AsyncClient(bootstrap(options), client_id=CLIENT_ID) as client:
                 return await produce_load(client, load, stopping, lambda count: progress.advance(task, count))
 
