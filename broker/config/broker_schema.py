@@ -631,6 +631,7 @@ _NETWORK = (
         "",
         "Other limits for single addresses: a list of host:limit.",
         _host_limits,
+        acts=True,
         mode=CLUSTER,
     ),
     _define(
