@@ -7,7 +7,7 @@ each other is ``verify_log``'s to say. Rows are made while the file is read, so 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from broker.commandline.log_files import FileKind, ReadOnlyFiles
@@ -30,10 +30,20 @@ _TRANSACTION_ENTRY = struct.Struct(">hqqqq")
 _CONTROL_KEY = struct.Struct(">hh")
 
 
-def dump_file(path: str, kind: FileKind, base_offset: int, *, deep: bool) -> Iterator[Row]:
+Content = Callable[[bytes | None, bytes | None], Row]
+"""How a record's key and value are shown."""
+
+
+def plain_content(key: bytes | None, value: bytes | None) -> Row:
+    return {**bytes_to_json("key", key), **bytes_to_json("payload", value)}
+
+
+def dump_file(
+    path: str, kind: FileKind, base_offset: int, *, deep: bool, content_of: Content = plain_content
+) -> Iterator[Row]:
     """Rows with a ``kind`` each. Raises ``OSError``."""
     if kind is FileKind.LOG:
-        yield from _log(path, base_offset, deep)
+        yield from _log(path, base_offset, content_of if deep else None)
         return
     with open(path, "rb") as file:
         content = file.read()
@@ -68,21 +78,24 @@ def text_of(row: Row) -> str:
 # Logs ----------------------------------------------------------------------------------------------
 
 
-def _log(path: str, base_offset: int, deep: bool) -> Iterator[Row]:
+def _log(path: str, base_offset: int, content_of: Content | None) -> Iterator[Row]:
     files = ReadOnlyFiles()
     fd = files.open(path)
     try:
         size = files.size(fd)
         try:
             for position, header in scan_headers(files, fd, 0, size, base_offset, gaps_allowed=True, exact=False):
-                yield from _batch(files, fd, position, header, deep)
+                yield from _batch(files, fd, position, header, content_of)
         except DamageFound as damage:
             yield {"kind": "damage", "position": damage.position, "offset": damage.offset, "reason": damage.reason}
     finally:
         files.close(fd)
 
 
-def _batch(files: ReadOnlyFiles, fd: int, position: int, header: BatchHeader, deep: bool) -> Iterator[Row]:
+def _batch(
+    files: ReadOnlyFiles, fd: int, position: int, header: BatchHeader, content_of: Content | None
+) -> Iterator[Row]:
+    """The batch, and with ``content_of`` its records."""
     if header.size > FRAME_BYTES_MAX:
         yield _damage(position, header, f"a batch of {header.size} bytes is more than any client may send")
         return
@@ -91,10 +104,10 @@ def _batch(files: ReadOnlyFiles, fd: int, position: int, header: BatchHeader, de
     yield _batch_row(position, header, valid)
     if not valid:
         yield _damage(position, header, "the CRC does not match")
-    elif deep:
+    elif content_of is not None:
         try:
             for number, record in enumerate(iter_records(content, verify_crc=False)):
-                yield _record_row(header, number, record)
+                yield _record_row(header, number, record, content_of)
         except KafkaError as error:
             yield _damage(position, header, error.message)
 
@@ -125,7 +138,7 @@ def _batch_row(position: int, header: BatchHeader, valid: bool) -> Row:
     }
 
 
-def _record_row(header: BatchHeader, number: int, record: Any) -> Row:
+def _record_row(header: BatchHeader, number: int, record: Any, content_of: Content) -> Row:
     row: Row = {
         "kind": "record",
         "offset": record.offset,
@@ -138,7 +151,7 @@ def _record_row(header: BatchHeader, number: int, record: Any) -> Row:
     if header.is_control and record.key is not None and len(record.key) >= _CONTROL_KEY.size:
         _, number = _CONTROL_KEY.unpack_from(record.key)
         return {**row, "controlType": CONTROL_TYPES.get(number, f"unknown {number}")}
-    return {**row, **bytes_to_json("key", record.key), **bytes_to_json("payload", record.value)}
+    return {**row, **content_of(record.key, record.value)}
 
 
 def _damage(position: int, header: BatchHeader, reason: str) -> Row:

@@ -10,6 +10,8 @@ from confluent_kafka import Producer
 
 from broker.client.blocking import Client
 from broker.client.producer import new_record
+from broker.commandline.internal_records import decode_offsets_record
+from broker.types import TopicPartition
 from tests.commandline.run import Cli
 from tests.support.broker_process import BrokerProcess
 
@@ -24,6 +26,7 @@ def log_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for codec in CODECS:
                 records = [new_record(b"k", b"v" * 200, {"h": b"\xff"}, timestamp_ms=1_000 + index) for index in (0, 1)]
                 client.produce_batch("logs", 0, records, compression=codec)
+            client.commit_group_offsets("readers", {TopicPartition("logs", 1): 1})
         producer = Producer({"bootstrap.servers": broker.bootstrap, "enable.idempotence": True})
         producer.produce("logs", b"once", partition=1)
         producer.flush(10)
@@ -95,7 +98,31 @@ def test_indexes_snapshots_epochs_and_checkpoints(cli: Cli, log_dir: Path) -> No
     (epoch,) = cli.lines("dump_log", log_dir / "logs-0" / "leader-epoch-checkpoint")
     assert (epoch["epoch"], epoch["startOffset"]) == (0, 0)
     offsets = cli.lines("dump_log", log_dir / "recovery-point-offset-checkpoint")
-    assert [(row["topic"], row["partition"], row["offset"]) for row in offsets] == [("logs", 0, 10), ("logs", 1, 1)]
+    found = [(row["partition"], row["offset"]) for row in offsets if row["topic"] == "logs"]
+    assert found == [(0, 10), (1, 1)]
+
+
+def test_what_groups_have_committed_in_words(cli: Cli, log_dir: Path) -> None:
+    rows = [
+        row for path in log_dir.glob("__consumer_offsets-*") for row in cli.lines("dump_log", "--offsets-decoder", path)
+    ]
+    records = [row for row in rows if row["kind"] == "record"]
+    (committed,) = [row for row in records if row["record"] == "offset"]
+    assert (committed["group"], committed["topic"], committed["partition"]) == ("readers", "logs", 1)
+    assert (committed["committedOffset"], committed["deleted"]) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [
+        (None, None, "malformed"),
+        (b"\x00\x01", None, "malformed"),
+        (b"\x00\x63", None, "of another group protocol"),
+        (b"\x00\x02\x00\x01g", None, "group"),
+    ],
+)
+def test_a_record_nobody_understands_is_said_to_be_one(key: bytes | None, value: bytes | None, kind: str) -> None:
+    assert decode_offsets_record(key, value)["record"] == kind
 
 
 def test_a_directory_is_all_its_files(cli: Cli, log_dir: Path) -> None:

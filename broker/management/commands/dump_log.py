@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from broker.commandline.dump import dump_file, text_of
+from broker.commandline.dump import dump_file, plain_content, text_of
+from broker.commandline.internal_records import decode_offsets_record
 from broker.commandline.log_files import FileKind, kind_of
 from broker.commandline.outcome import CommandFailed, WrongUse
 from broker.commandline.output import Output
@@ -24,6 +25,7 @@ class Command(KafkaCommand):
 manage.py dump_log var/broker-1/orders-0/00000000000000000000.log
 manage.py dump_log --deep-iteration var/broker-1/orders-0/00000000000000000000.log
 manage.py dump_log var/broker-1/orders-0/                       # every file of the partition
+manage.py dump_log --offsets-decoder var/broker-1/__consumer_offsets-7/
 manage.py dump_log --json var/broker-1/orders-0/*.snapshot      # one JSON object per row
 """
 
@@ -37,15 +39,23 @@ manage.py dump_log --json var/broker-1/orders-0/*.snapshot      # one JSON objec
             help="also open each batch and print its records with keys and values",
         )
 
+        parser.add_argument(
+            "--offsets-decoder",
+            action="store_true",
+            help="the log is __consumer_offsets: say in words what its records mean; implies --deep-iteration",
+        )
+
     def run(self, output: Output, options: dict[str, Any]) -> None:
         damaged = 0
+        content_of = decode_offsets_record if options["offsets_decoder"] else plain_content
+        deep = options["deep"] or options["offsets_decoder"]
         for path, kind, base_offset in _files(options["paths"]):
             if not output.as_json:
                 output.line(f"Dumping {path}")
                 if kind is FileKind.LOG:
                     output.line(f"Log starting offset: {base_offset}")
             try:
-                for row in dump_file(path, kind, base_offset, deep=options["deep"]):
+                for row in dump_file(path, kind, base_offset, deep=deep, content_of=content_of):
                     damaged += row["kind"] == "damage"
                     if output.as_json:
                         output.json({"file": path, **row})
