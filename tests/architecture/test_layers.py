@@ -41,7 +41,6 @@ DRIVERS = {
     "broker.coordination.partition_log": "what the coordination driver awaits",
     "broker.cluster.driver": "performs the controller's transactions",
     "broker.cluster.producer_ids": "takes blocks of producer ids from the store for the cluster driver",
-    "broker.cluster.producer_ids": "driver of a counter in the store",
 }
 IMPURE = frozenset({"asyncio", "time", "socket", "os", "threading", "subprocess", "datetime", "secrets", "uvloop"})
 FILE_SYSTEM = "broker.storage.filesystem"
