@@ -74,6 +74,16 @@ async def test_a_service_waits_for_what_it_needs(install: Installations) -> None
     assert service(installation, "web")["state"] == "stopped"
 
 
+async def test_a_service_of_choice_runs_only_while_somebody_wants_it(install: Installations) -> None:
+    installation = install(spec("broker-1"), dataclasses.replace(spec("demo"), autostart=False))
+    await installation.until_said("^Ottla is ready")
+    assert service(installation, "demo")["state"] == "stopped"
+    await ask(installation, "change", "start", "demo", "käthe")
+    await installation.until_said(r"^  demo +ready in \d")
+    await ask(installation, "change", "stop", "demo", "käthe")
+    assert service(installation, "demo")["state"] == "stopped"
+
+
 async def test_what_needs_set_up_waits_for_it_and_brokers_do_not(install: Installations) -> None:
     done = install.home / "done"
     waits = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)\nprint('the password is x')"
