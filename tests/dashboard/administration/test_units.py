@@ -60,7 +60,15 @@ def test_what_is_shown_reads_back_as_the_same_number(value: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(604_800_000, "7 d"), (0, "0 ms"), (90_000, "90 s"), (-1, "no limit"), (units.LONG_MAX, "no limit"), (1, "1 ms"), (-2, "-2")],
+    [
+        (604_800_000, "7 d"),
+        (0, "0 ms"),
+        (90_000, "90 s"),
+        (-1, "no limit"),
+        (units.LONG_MAX, "no limit"),
+        (1, "1 ms"),
+        (-2, "-2"),
+    ],
 )
 def test_durations_are_shown_in_their_largest_whole_unit(value: int, text: str) -> None:
     assert units.show_duration_ms(value) == text
