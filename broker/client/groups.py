@@ -19,6 +19,10 @@ NO_GENERATION = -1
 """The generation of a commit by nobody: brokers take it only while the group has no members."""
 
 
+DEAD = "Dead"
+"""The state of a group that does not exist, before DescribeGroups v6 made it an error."""
+
+
 class GroupsClient:
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -67,9 +71,29 @@ class GroupsClient:
             group = _only(response.groups, group_id)
             if error_code(group.error_code).retriable:
                 raise_for_code(group.error_code)
-            return _read_group(group, coordinator)
+            classic = _read_group(group, coordinator)
+            if classic.error is ErrorCode.GROUP_ID_NOT_FOUND or classic.state == DEAD:
+                return await self._describe_modern(group_id, coordinator) or classic
+            return classic
 
         return await self._router.until_routed(attempt)
+
+    async def _describe_modern(self, group_id: str, coordinator: int) -> GroupDescription | None:
+        """A group of the protocol of KIP-848, which DescribeGroups does not know; ``None`` if it is none."""
+        request = m.ConsumerGroupDescribeRequest(group_ids=[group_id], include_authorized_operations=False)
+        try:
+            response = await self._router.call_broker(
+                coordinator, ApiKey.CONSUMER_GROUP_DESCRIBE, request, repeatable=True
+            )
+        except KafkaError as error:
+            if error.code is ErrorCode.UNSUPPORTED_VERSION:
+                return None
+            raise
+        group = _only(response.groups, group_id)
+        if error_code(group.error_code) is ErrorCode.GROUP_ID_NOT_FOUND:
+            return None
+        raise_for_code(group.error_code, group.error_message)
+        return _read_modern_group(group, coordinator)
 
     async def offsets(self, group_id: str) -> list[CommittedOffset]:
         """Everything the group has committed, by topic and partition."""
@@ -211,6 +235,32 @@ def _read_group(group: Any, coordinator: int) -> GroupDescription:
         ),
         error=error_code(group.error_code),
         error_message=group.error_message or error_code(group.error_code).message,
+    )
+
+
+def _read_modern_group(group: Any, coordinator: int) -> GroupDescription:
+    return GroupDescription(
+        group_id=group.group_id,
+        state=group.group_state,
+        protocol_type=CONSUMER_PROTOCOL,
+        protocol=group.assignor_name,
+        coordinator=coordinator,
+        members=tuple(
+            GroupMember(
+                member_id=member.member_id,
+                instance_id=member.instance_id,
+                client_id=member.client_id,
+                host=member.client_host,
+                assignment=tuple(
+                    sorted(
+                        TopicPartition(topic.topic_name, partition)
+                        for topic in member.assignment.topic_partitions
+                        for partition in topic.partitions
+                    )
+                ),
+            )
+            for member in group.members
+        ),
     )
 
 

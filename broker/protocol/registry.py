@@ -73,7 +73,9 @@ PRODUCE_ADVERTISED_MIN = 0
 _SERVED_PAIRS = frozenset(
     (spec.key, version) for spec in SERVED.values() for version in range(spec.min_version, spec.max_version + 1)
 )
-_FLEXIBLE_FROM = {spec.key: spec.flexible_from for spec in SERVED.values()} | {ApiKey.SASL_HANDSHAKE: NEVER_FLEXIBLE}
+_ONLY_ASKED = {ApiKey.SASL_HANDSHAKE: NEVER_FLEXIBLE, ApiKey.CONSUMER_GROUP_DESCRIBE: 0}
+"""First flexible version of what is not served: refused politely, or asked of other brokers by our client."""
+_FLEXIBLE_FROM = _ONLY_ASKED | {spec.key: spec.flexible_from for spec in SERVED.values()}
 _KIO_NAMES: dict[int, str] = {key: key.name.lower() for key in ApiKey if key < PRIVATE_API_KEY_MIN}
 
 

@@ -111,6 +111,7 @@ CHECKS: dict[int, Check] = {
     ApiKey.DELETE_RECORDS: delete_records,
     ApiKey.FIND_COORDINATOR: groups,
     ApiKey.DESCRIBE_GROUPS: groups,
+    ApiKey.CONSUMER_GROUP_DESCRIBE: groups,
     ApiKey.LIST_GROUPS: groups,
     ApiKey.OFFSET_COMMIT: group_offsets,
     ApiKey.OFFSET_DELETE: group_offsets,
@@ -122,7 +123,7 @@ PAIRS = [
     pytest.param(key, version, id=f"{ApiKey(key).name}-{version}")
     for key in CHECKS
     for version in range(CLIENT_VERSIONS[key][0], CLIENT_VERSIONS[key][1] + 1)
-    if SERVED[key].min_version <= version <= SERVED[key].max_version
+    if key in SERVED and SERVED[key].min_version <= version <= SERVED[key].max_version
 ]
 
 
