@@ -30,7 +30,7 @@ class CheckpointWriter:
         self._directory = directory
         self._lock = threading.Lock()
         self._taken = 0
-        self._written: dict[str, tuple[int, bytes]] = {}
+        self._written: dict[str, tuple[int, bytes | None]] = {}
         self._reserved = False
         self._reserve()
 
@@ -45,6 +45,8 @@ class CheckpointWriter:
                 last_number, last_content = self._written.get(name, (0, None))
                 if number < last_number or content == last_content:
                     continue
+                # After a failure nobody knows what the file holds: not the old content for sure.
+                self._written[name] = number, None
                 self._replace(os.path.join(self._directory, name), content, durable)
                 self._written[name] = number, content
             self._reserve()

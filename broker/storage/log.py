@@ -95,6 +95,7 @@ class Log(AppendableLog):
 
     def advance_log_start(self, offset: int) -> None:
         """DeleteRecords: nothing below ``offset`` is ever served again; durable when this returns."""
+        self._refuse_if_unwell()
         if offset > self.log_end_offset:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, f"The log ends at offset {self.log_end_offset}.")
         if offset <= self.log_start_offset:
@@ -108,8 +109,7 @@ class Log(AppendableLog):
         The active segment is closed first if it is among them. Raises ``KafkaError``.
         """
         new_log_start = min(new_log_start, self.log_end_offset)
-        if self._health.failed_reason is not None or self.offline_reason is not None:
-            raise self._refusal()
+        self._refuse_if_unwell()
         active = self._segments.active
         if active.size and active.next_offset <= new_log_start:
             self._roll(self.log_end_offset)
@@ -153,6 +153,7 @@ class Log(AppendableLog):
 
         The recovery point is lowered durably first: a crash in the middle must find a torn tail, not damage.
         """
+        self._refuse_if_unwell()
         if offset >= self.log_end_offset:
             return
         with self._storage_errors(final=True):
@@ -173,6 +174,7 @@ class Log(AppendableLog):
         The new start is durable before the files go, so a crash in between finds records that were deleted, not a log
         whose beginning is missing.
         """
+        self._refuse_if_unwell()
         with self._storage_errors(final=True):
             self._lower_recovery_point(min(self.log_start_offset, offset))
             self.log_start_offset = offset

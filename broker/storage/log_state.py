@@ -141,6 +141,10 @@ class LogState:
 
     # Failure ---------------------------------------------------------------------------------------
 
+    def _refuse_if_unwell(self) -> None:
+        if self._health.failed_reason is not None or self.offline_reason is not None:
+            raise self._refusal()
+
     def _refusal(self) -> KafkaError:
         if self._health.failed_reason is not None:
             return self._health.error()

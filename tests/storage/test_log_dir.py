@@ -9,6 +9,7 @@ import pytest
 from broker.clock import ManualClock
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
+from broker.storage.checkpoint_writer import CheckpointWriter
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir_opening import LogDirUnusable
 from broker.storage.memory_filesystem import MemoryFileSystem
@@ -265,6 +266,44 @@ def test_an_unchanged_checkpoint_is_not_written_again() -> None:
     log_dir.checkpoint()
 
     assert len(disk.journal) == position
+
+
+def test_a_checkpoint_that_failed_halfway_is_written_again_even_if_its_content_is_the_one_from_before() -> None:
+    disk = MemoryFileSystem()
+    writer = CheckpointWriter(disk, "/")
+    writer.take({"points": b"low"}).write()
+
+    def fail(operation: str, path: str) -> None:
+        if operation == "sync" and path == "/":
+            raise OSError(errno.EIO, "I/O error", path)
+
+    disk.fault = fail
+    with pytest.raises(OSError, match="I/O error"):
+        writer.take({"points": b"high"}).write()
+    disk.fault = None
+    assert disk.read_file("/points") == b"high"
+    writer.take({"points": b"low"}).write()
+
+    assert disk.read_file("/points") == b"low"
+
+
+def test_a_failed_directory_changes_no_log_any_more() -> None:
+    log_dir = open_log_dir(MemoryFileSystem())
+    log = log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    for _ in range(5):
+        append(log, b"x")
+    log_dir.failed_reason = "the disk is on fire"
+
+    for change in (
+        lambda: append(log, b"x"),
+        lambda: log.truncate_to(1),
+        lambda: log.restart_at(9),
+        lambda: log.advance_log_start(2),
+        lambda: log.delete_segments_below(5),
+    ):
+        with pytest.raises(KafkaError, match="the disk is on fire"):
+            change()
+    assert offsets(read_all(log)) == list(range(5))
 
 
 def test_an_older_checkpoint_still_on_its_way_never_replaces_a_newer_one() -> None:
