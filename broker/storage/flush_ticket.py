@@ -6,12 +6,12 @@ snapshots, leader epochs), and the directories whose names changed. ``run`` touc
 many tickets of many logs can run in one round while the loop goes on appending.
 
 The loop pins the files before it hands the ticket out and unpins them in ``Log.flushed``, to be called once per
-ticket. If ``run`` raised, either hand the ticket to ``Log.flushed`` or set ``LogDir.failed_reason``: the log dir is
-done for in both cases.
+ticket. A ticket whose ``run`` raised need not come back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broker.storage.filesystem import FileSystem
@@ -48,6 +48,7 @@ class SharedSync:
 class FlushTicket:
     __slots__ = (
         "_descriptors",
+        "_fail",
         "_filesystem",
         "_log_dir_changes",
         "_log_dir_sync",
@@ -71,6 +72,7 @@ class FlushTicket:
         directories: list[str],
         log_dir_sync: SharedSync | None,
         log_dir_changes: int,
+        fail: Callable[[str], None],
     ) -> None:
         self.log = log
         self.generation = generation
@@ -83,10 +85,11 @@ class FlushTicket:
         self._filesystem = filesystem
         self._log_dir_sync = log_dir_sync
         self._log_dir_changes = log_dir_changes
+        self._fail = fail
         self._descriptors = [file.fd for file in files]
 
     def run(self) -> None:
-        """In a worker thread. Raises ``OSError``; a ticket that failed once must never be run again."""
+        """In a worker thread. Raises ``OSError``; the log dir has then failed for good, whoever is told."""
         filesystem = self._filesystem
         try:
             for fd in self._descriptors:
@@ -99,4 +102,5 @@ class FlushTicket:
                 self._log_dir_sync.cover(self._log_dir_changes)
         except OSError as error:
             self.error = error
+            self._fail(f"fsync for {self.log.directory} failed: {error}")
             raise

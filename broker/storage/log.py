@@ -251,5 +251,5 @@ class Log(AppendableLog):
             with contextlib.suppress(OSError):  # judged by ``flushed``
                 ticket.run()
             self.flushed(ticket)
-        if self.flushed_offset < self.log_end_offset:
+        if self._unflushed or self.flushed_offset < self.log_end_offset:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "Not everything was flushed.")

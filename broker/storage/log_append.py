@@ -259,7 +259,6 @@ class AppendableLog(LogState):
         """
         is_current = self._unflushed.settle(ticket)
         if ticket.error is not None:
-            self._health.fail(f"fsync in {self.directory} failed: {ticket.error}")
             raise self._health.error()
         if is_current and ticket.end_offset > self.flushed_offset:
             self.flushed_offset = ticket.end_offset

@@ -84,6 +84,7 @@ class Unflushed:
             self._directories,
             self._environment.log_dir_sync if self._needs_log_dir_sync else None,
             self._needs_log_dir_sync,
+            self._environment.health.fail,
         )
         self._segments, self._paths, self._directories, self._needs_log_dir_sync = [], [], [], 0
         return self._ticket

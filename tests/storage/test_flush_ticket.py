@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from broker.storage.flush_ticket import SharedSync
 from broker.storage.memory_filesystem import MemoryFileSystem, SyncDirectory, SyncFile
 from broker.types import TopicPartition
-from tests.storage.support import CONFIG, PARTITION, TOPIC_ID, append, flush, open_log, open_log_dir
+from tests.storage.support import CONFIG, NOW_MS, PARTITION, TOPIC_ID, append, flush, open_log, open_log_dir
 
 
 def test_an_append_to_a_known_log_needs_one_sync() -> None:
@@ -85,3 +87,37 @@ def test_a_log_deleted_while_its_ticket_is_out_harms_nobody() -> None:
 
     assert disk.open_descriptors() == open_before - 1
     assert log_dir.failed_reason is None
+
+
+def test_a_failed_ticket_that_never_comes_back_has_still_failed_the_directory() -> None:
+    disk = MemoryFileSystem()
+    log_dir = open_log_dir(disk)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    append(log, b"x")
+    ticket = log.flush_ticket()
+    assert ticket is not None
+
+    def fail(operation: str, path: str) -> None:
+        raise OSError(errno.EIO, "I/O error", path)
+
+    disk.fault = fail
+    with pytest.raises(OSError, match="I/O error"):
+        ticket.run()
+    disk.fault = None
+
+    assert "fsync" in (log_dir.failed_reason or "")
+    log_dir.close(clean=True)
+    assert disk.read_file("/data/.kafka_cleanshutdown") is None
+
+
+def test_a_ticket_still_out_at_closing_means_it_was_not_clean() -> None:
+    disk = MemoryFileSystem()
+    log_dir = open_log_dir(disk)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    append(log, b"x")
+    flush(log)
+    log.roll_if_due(NOW_MS + 10**12)
+    log.flush_ticket()
+    log_dir.close(clean=True)
+
+    assert disk.read_file("/data/.kafka_cleanshutdown") is None
