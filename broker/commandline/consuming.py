@@ -45,6 +45,8 @@ class Consumed:
     records: int = 0
     bytes: int = 0
     """Keys, values and headers."""
+    reached_end: bool = False
+    """With ``Limits.at_end``: everything up to there was read."""
 
 
 Handle = Callable[[ReadRecord], None]
@@ -136,6 +138,7 @@ async def consume_partitions(
         if limits.idle_ms is not None and (time.monotonic() - last_record) * 1000 >= limits.idle_ms:
             break
         offsets = _turned(offsets)
+    consumed.reached_end = limits.at_end and not offsets
     return consumed
 
 

@@ -53,8 +53,8 @@ async def consume_group(
         isolation_level="read_committed" if read_committed else "read_uncommitted",
     )
     try:
-        await consumer.start()
         try:
+            await consumer.start()
             return await _consume(consumer, limits, handle, stopping, polled)
         finally:
             await consumer.stop()

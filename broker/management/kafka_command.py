@@ -17,9 +17,10 @@ from typing import Any, TextIO, cast
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 
+from broker.client.addresses import parse_bootstrap
 from broker.client.blocking import Client
 from broker.client.errors import ClientConnectionError
-from broker.commandline.outcome import FAILED, WRONG_USE, CommandFailed, WrongUse
+from broker.commandline.outcome import FAILED, CommandFailed, WrongUse
 from broker.commandline.output import Output
 from broker.errors import KafkaError
 
@@ -121,8 +122,6 @@ class KafkaCommand(BaseCommand):
 
 def bootstrap(options: dict[str, Any]) -> str:
     """The brokers to speak to. Raises ``WrongUse``."""
-    from broker.client.addresses import parse_bootstrap
-
     given: str = options["bootstrap"] or ",".join(settings.OTTLA_BOOTSTRAP)
     try:
         parse_bootstrap(given)
@@ -153,6 +152,3 @@ def fail_if(rows: list[dict[str, Any]], what: str) -> None:
 def _epilog(examples: str) -> str:
     lines = examples.strip("\n").splitlines()
     return "\n".join((["examples:", *(f"  {line}" for line in lines), ""] if lines else []) + [EXIT_STATUS_HELP])
-
-
-__all__ = ["FAILED", "WRONG_USE", "KafkaCommand", "bootstrap", "fail_if", "parsed"]

@@ -126,6 +126,13 @@ def test_more_than_one_read_of_input(cli: Cli, empty: str) -> None:
     assert [int(one["value"].split()[0]) for one in records] == list(range(3_000))
 
 
+def test_a_file_is_read_to_its_end(cli: Cli, empty: str, tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"one\ntwo")
+    with path.open("rb") as file:
+        assert cli.json("console_producer", empty, stdin=file)["records"] == 2
+
+
 # Reading -------------------------------------------------------------------------------------------
 
 

@@ -159,6 +159,8 @@ def test_one_config_with_its_meaning(cli: Cli, topic: str) -> None:
     (entry,) = row["configs"]
     assert entry["name"] == "retention.ms"
     assert "Age at which" in entry["documentation"]
+    error = cli.failure("configs", "describe", "--topic", topic, "--name", "no.such.config")
+    assert (error.returncode, str(error)) == (1, f"topic {topic} has no config no.such.config")
 
 
 def test_a_refused_change_fails_and_changes_nothing(cli: Cli, topic: str) -> None:

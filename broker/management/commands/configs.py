@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from broker.commandline import configs
 from broker.commandline.arguments import parse_assignments, parse_names
-from broker.commandline.outcome import WrongUse
+from broker.commandline.outcome import CommandFailed, WrongUse
 from broker.commandline.output import Output, column
 from broker.management.kafka_command import KafkaCommand, fail_if
 
@@ -72,9 +72,12 @@ manage.py configs alter --all-brokers --add-config log.retention.ms=604800000
                 )
                 for resource in resources
             ]
-        for row in rows:
+        for resource, row in zip(resources, rows, strict=True):
             if names:
                 row["configs"] = [entry for entry in row["configs"] if entry["name"] in names]
+                unknown = names - {entry["name"] for entry in row["configs"]}
+                if unknown:
+                    raise CommandFailed(f"{resource} has no config {', '.join(sorted(unknown))}")
         if output.as_json:
             output.json(rows)
             return

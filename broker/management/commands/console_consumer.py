@@ -39,7 +39,7 @@ manage.py console_consumer orders --from-datetime 2026-03-01T12:00:00 --print-ke
 manage.py console_consumer orders --group audit --from-beginning         # as a member; offsets are committed
 manage.py console_consumer orders --from-beginning --exit-at-end --json > orders.jsonl
 
-With --max-messages the exit status is 1 if fewer arrived.
+With --max-messages the exit status is 1 if fewer arrived, with --exit-at-end if it was stopped before the end.
 """
 
     def arguments(self, parser: CommandParser) -> None:
@@ -88,6 +88,8 @@ With --max-messages the exit status is 1 if fewer arrived.
         wanted = options["max_messages"]
         if wanted is not None and consumed.records < wanted:
             raise CommandFailed(f"{consumed.records} of {wanted} records arrived")
+        if wanted is None and options["exit_at_end"] and not consumed.reached_end:
+            raise CommandFailed("stopped before the end")
 
     async def _consume(self, output: Output, options: dict[str, Any]) -> Consumed:
         limits = Limits(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from django.core.management.base import CommandParser
@@ -12,8 +13,8 @@ from django.core.management.base import CommandParser
 from broker.commandline.groups import partition_count
 from broker.commandline.outcome import WrongUse
 from broker.commandline.output import Output
-from broker.commandline.producing import LineProducer, Target
-from broker.commandline.record_text import LineFormat, parse_json, parse_line
+from broker.commandline.producing import LineProducer, Produced, Target
+from broker.commandline.record_text import LineFormat, RecordLine, parse_json, parse_line
 from broker.management.kafka_command import KafkaCommand
 from broker.protocol.batch import COMPRESSION_NAMES
 
@@ -68,19 +69,27 @@ manage.py console_consumer orders --json | manage.py console_producer copy --jso
             headers=_headers(options["header"]),
         )
         source: BinaryIO = options.get("stdin") or sys.stdin.buffer
-        with self.client(options) as client, output.progress("bytes") as progress:
+        parse = parse_json if options["json_input"] else lambda line: parse_line(line, form)
+        with self.client(options) as client:
             producer = LineProducer(client, target, partition_count(client, target.topic))
-            size = _file_size(source)
-            task = progress.add_task("sending", total=size, visible=size is not None)
-            produced = producer.run(
-                source.read1,  # type: ignore[attr-defined]
-                parse_json if options["json_input"] else lambda line: parse_line(line, form),
-                lambda count: progress.advance(task, count),
-            )
+            produced = self._produce(output, producer, source, parse)
         if output.as_json:
             output.json(produced.row(target.topic))
         else:
             output.note(f"{produced.records:,} records, {produced.bytes:,} bytes")
+
+    @staticmethod
+    def _produce(
+        output: Output, producer: LineProducer, source: BinaryIO, parse: Callable[[bytes], RecordLine]
+    ) -> Produced:
+        """With a bar for a file; a bar would hide the cursor of whoever types."""
+        read: Callable[[int], bytes] = source.read1  # type: ignore[attr-defined]
+        size = _file_size(source)
+        if size is None:
+            return producer.run(read, parse)
+        with output.progress("bytes") as progress:
+            task = progress.add_task("sending", total=size)
+            return producer.run(read, parse, lambda count: progress.advance(task, count))
 
 
 def _headers(texts: list[str]) -> tuple[tuple[str, bytes], ...]:
