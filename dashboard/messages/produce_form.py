@@ -1,7 +1,8 @@
 """The produce form: what a person types becomes the bytes of one record. Pure but for the choice of partitions.
 
-The difference between nothing and empty matters in Kafka, so it is chosen, not guessed: a record may have no key or an
-empty one, and a null value is a tombstone, which deletes its key from a compacted topic.
+The difference between nothing and empty matters in Kafka, so whoever wants the unusual one chooses it: a key field left
+empty is no key, a value field left empty is an empty value; a null value is a tombstone, which deletes its key from a
+compacted topic.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ VALUE_LENGTH_MAX = 1024 * 1024
 KEY_LENGTH_MAX = 16 * 1024
 HEADERS_LENGTH_MAX = 32 * 1024
 HEADERS_MAX = 100
-KEY_FORMATS = (("none", "no key"), ("text", "text"), ("hex", "hexadecimal"))
+KEY_FORMATS = (("text", "text"), ("hex", "hexadecimal"), ("empty", "an empty key"), ("none", "no key"))
 VALUE_FORMATS = (("text", "text"), ("json", "JSON, checked"), ("hex", "hexadecimal"), ("null", "null (tombstone)"))
 COMPRESSIONS = (("none", "none"), ("gzip", "gzip"), ("snappy", "snappy"), ("lz4", "lz4"), ("zstd", "zstd"))
 HEX_PREFIX = "hex:"
@@ -30,7 +31,14 @@ class ProduceForm(forms.Form):
         required=False,
         strip=False,
         max_length=KEY_LENGTH_MAX,
-        widget=forms.TextInput(attrs={"class": "ot-input ot-mono", "autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(
+            attrs={
+                "class": "ot-input ot-mono",
+                "autocomplete": "off",
+                "spellcheck": "false",
+                "placeholder": "no key",
+            }
+        ),
     )
     value_format = forms.ChoiceField(label="Value", choices=VALUE_FORMATS, initial="text")
     value = forms.CharField(
@@ -66,9 +74,11 @@ class ProduceForm(forms.Form):
 
     def clean_key(self) -> bytes | None:
         kind, text = self.cleaned_data.get("key_format"), self.cleaned_data["key"]
-        if kind == "none":
+        if kind in ("none", "empty"):
             if text:
-                raise forms.ValidationError("There is a key, but “no key” is chosen.")
+                raise forms.ValidationError(f"There is a key, but “{dict(KEY_FORMATS)[kind]}” is chosen.")
+            return None if kind == "none" else b""
+        if not text:
             return None
         return from_hex(text) if kind == "hex" else _encoded(text)
 

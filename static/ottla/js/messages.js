@@ -97,14 +97,14 @@ function addOwnZone(select) {
 
 // Only the fields that mean something for the chosen format can be filled in.
 function startProduce(form) {
-  const follow = (chooser, field, off) => {
+  const follow = (chooser, field, ...off) => {
     const update = () => {
-      field.disabled = chooser.value === off;
+      field.disabled = off.includes(chooser.value);
       field.closest(".ot-field").classList.toggle("is-off", field.disabled);
     };
     chooser.addEventListener("change", update);
     update();
   };
-  follow(form.elements.key_format, form.elements.key, "none");
+  follow(form.elements.key_format, form.elements.key, "none", "empty");
   follow(form.elements.value_format, form.elements.value, "null");
 }

@@ -49,13 +49,14 @@ def test_the_audit_trail_keeps_sizes_and_never_the_payload(editor: Client, fake_
 @pytest.mark.parametrize(
     ("fields", "key", "value"),
     [
-        ({"key": "", "value": ""}, b"", b""),
+        ({"key": "", "value": ""}, None, b""),
+        ({"key_format": "empty", "value": ""}, b"", b""),
         ({"key_format": "none", "value": "x"}, None, b"x"),
         ({"key": "k", "value_format": "null"}, b"k", None),
         ({"key_format": "hex", "key": "00 FF 0a", "value_format": "hex", "value": "0x00"}, b"\x00\xff\x0a", b"\x00"),
         ({"key": " spaced ", "value": "a\r\nb"}, b" spaced ", b"a\nb"),
-        ({"value_format": "json", "value": '{"a":  1}'}, b"", b'{"a":  1}'),
-        ({"value": "Käthe 🚆"}, b"", "Käthe 🚆".encode()),
+        ({"value_format": "json", "value": '{"a":  1}'}, None, b'{"a":  1}'),
+        ({"value": "Käthe 🚆"}, None, "Käthe 🚆".encode()),
     ],
 )
 def test_what_is_typed_becomes_these_bytes(
