@@ -100,7 +100,7 @@ def _topic_alerts(topic: TopicRow) -> Iterable[AlertRow]:
             name=f"topic-offline:{topic.name}",
             level="bad",
             title=f"{_partitions(topic.offline)} of {topic.name} {'is' if topic.offline == 1 else 'are'} offline",
-            text="Nobody can read or write there until a replica leads again; the data is untouched.",
+            text=f"{topic.offline_reason} Nobody can read or write there; nothing has been deleted.".strip(),
             link=f"topic:{topic.name}",
         )
     if topic.under_replicated:

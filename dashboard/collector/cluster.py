@@ -416,6 +416,7 @@ def _topic_row(
         last_record_ms=max((row.last_record_ms for row in rows), default=-1),
         producers=sum(row.producers for row in rows),
         offline=sum(row.level == "bad" for row in rows),
+        offline_reason=next((row.offline_reason for row in rows if row.offline_reason), ""),
         under_replicated=sum(row.level == "warn" for row in rows),
         group_count=group_count,
         worst_group=worst[1] if worst is not None else "",

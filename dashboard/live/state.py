@@ -124,6 +124,8 @@ class TopicRow(_Row, frozen=True, tag="topic"):
     last_record_ms: int = -1
     producers: int = 0
     offline: int = 0
+    offline_reason: str = ""
+    """Of the first offline partition, in its broker's words."""
     under_replicated: int = 0
     group_count: int = 0
     worst_group: str = ""

@@ -68,6 +68,7 @@ def test_an_offline_partition_and_a_full_disk_are_told(bench: Bench) -> None:
     bench.step()
     found = alerts(bench)
     assert set(found) == {"topic-offline:orders", "broker-refuses:1"}
+    assert "damaged below the recovery point" in found["topic-offline:orders"].text
     assert "Only 12 MiB of disk are left. Reading and deleting go on." in found["broker-refuses:1"].text
     assert head(bench).sentence == "1 broker, 1 partition offline, broker 1 refuses new records."
 
