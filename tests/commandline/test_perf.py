@@ -77,7 +77,7 @@ def test_a_load_is_produced_and_read_back(cli: Cli, client: Client, name: str) -
 
 def test_a_target_rate_is_kept(cli: Cli, client: Client, topic: str) -> None:
     row = cli.json("producer_perf", topic, "--records", 300, "--throughput", 1_000)
-    assert 0.29 <= row["seconds"] < 5
+    assert 0.29 <= row["seconds"] < 30
     assert "records/s" in cli("producer_perf", topic, "--records", 10, "--acks", 1)
 
 
