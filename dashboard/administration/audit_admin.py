@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -13,12 +15,12 @@ from dashboard.models import AuditEntry
 
 
 class AuditEntryAdmin(ModelAdmin):
-    list_display = ("at", "actor_name", "address", "action", "subject", "outcome")
+    list_display = ("moment", "actor_name", "address", "action", "subject", "outcome")
     list_filter = ("outcome", "action")
     search_fields = ("subject", "actor_name")
     date_hierarchy = "at"
     actions = None
-    fields = ("at", "actor_name", "address", "action", "subject", "outcome", "message", "was", "became")
+    fields = ("moment", "actor_name", "address", "action", "subject", "outcome", "message", "was", "became")
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -30,16 +32,19 @@ class AuditEntryAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
         return False
 
+    @admin.display(description="when", ordering="at")
+    def moment(self, entry: AuditEntry) -> str:
+        return f"{timezone.localtime(entry.at):%Y-%m-%d %H:%M:%S %Z}"
+
+    @admin.display(description="before")
     def was(self, entry: AuditEntry) -> SafeString:
         return _json(entry.before)
 
+    @admin.display(description="after")
     def became(self, entry: AuditEntry) -> SafeString:
         return _json(entry.after)
-
-    was.short_description = "before"  # type: ignore[attr-defined]
-    became.short_description = "after"  # type: ignore[attr-defined]
 
 
 def _json(value: object) -> SafeString:
     text = "—" if value is None else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    return format_html("<pre>{}</pre>", text)
+    return format_html('<pre class="ot-pre">{}</pre>', text)
