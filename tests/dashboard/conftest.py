@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from broker.client.blocking import Client as KafkaClient
+from dashboard.gateway import gateway
 from dashboard.live import rendering, store
 from dashboard.live.store import MemoryStore
 from tests.dashboard.samples import Bench
+from tests.support.broker_process import BrokerProcess
 
 
 @pytest.fixture
@@ -39,3 +42,14 @@ def viewer(client: Client, django_user_model: Any) -> Client:
     """Signed in, and nothing more: not staff."""
     client.force_login(django_user_model.objects.create_user("viewer", password="a long enough password"))
     return client
+
+
+@pytest.fixture
+def cluster(broker_process: BrokerProcess, settings: Any, live_memory: MemoryStore) -> Iterator[KafkaClient]:
+    """The dashboard's gateway speaks to a real broker; this is another client of it."""
+    settings.OTTLA_BOOTSTRAP = [broker_process.bootstrap]
+    gateway.cache_clear()
+    with KafkaClient(broker_process.bootstrap) as client:
+        yield client
+    gateway().client.close()
+    gateway.cache_clear()

@@ -1,27 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
-
-from broker.client.blocking import Client as KafkaClient
-from dashboard.gateway import gateway
-from dashboard.live.store import MemoryStore
-from tests.support.broker_process import BrokerProcess
-
-
-@pytest.fixture
-def cluster(broker_process: BrokerProcess, settings: Any, live_memory: MemoryStore) -> Iterator[KafkaClient]:
-    """The dashboard's gateway speaks to a real broker; this is another client of it."""
-    settings.OTTLA_BOOTSTRAP = [broker_process.bootstrap]
-    gateway.cache_clear()
-    with KafkaClient(broker_process.bootstrap) as client:
-        yield client
-    gateway().client.close()
-    gateway.cache_clear()
 
 
 @pytest.fixture
