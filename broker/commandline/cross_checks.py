@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from broker.commandline.findings import Findings
 from broker.protocol.batch import BatchHeader
 from broker.storage.producer_state import ProducerEntry
-from broker.types import NO_TIMESTAMP
+from broker.types import NO_EPOCH, NO_TIMESTAMP
 
 _INDEX_ENTRY = struct.Struct(">ii")
 _TIME_ENTRY = struct.Struct(">qi")
@@ -97,7 +97,10 @@ class EpochCheck:
 
     def batch(self, path: str, position: int, header: BatchHeader, *, newest_segment: bool) -> None:
         epoch = header.leader_epoch
+        if epoch == NO_EPOCH:
+            return
         if epoch < 0:
+            self._findings.damage(path, f"the leader epoch is {epoch}", position=position, offset=header.base_offset)
             return
         if epoch < self._latest:
             what = f"leader epoch {epoch} follows {self._latest}"

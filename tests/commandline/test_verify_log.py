@@ -293,6 +293,16 @@ def laid_out(files: dict[str, bytes]) -> tuple[tempfile.TemporaryDirectory[str],
     return home, str(directory)
 
 
+def test_an_epoch_below_zero_is_damage(small: dict[str, bytes]) -> None:
+    (name,) = [name for name in small if name.endswith(".log")]
+    content = bytearray(small[name])
+    content[12] ^= 0x80
+    home, directory = laid_out({**small, name: bytes(content)})
+    with home:
+        report = verify(survey([directory]), Rules())
+    assert ["the leader epoch is -2147483648" in str(finding) for finding in report["damage"]] == [True]
+
+
 @settings(max_examples=150)
 @given(data=st.data())
 def test_no_flipped_bit_of_a_log_goes_unnoticed(small: dict[str, bytes], data: st.DataObject) -> None:
