@@ -72,7 +72,7 @@ def consume(bootstrap: str, topic: str, *, count: int) -> Throughput:
     began = time.monotonic()
     try:
         while got < count:
-            batch = consumer.consume(10_000, timeout=10)
+            batch = consumer.consume(min(10_000, count - got), timeout=10)
             if not batch:
                 raise RuntimeError(f"no more records after {got} of {count}")
             got += len(batch)
