@@ -192,11 +192,17 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(
+    ("damage", "clean"),
+    # After a clean stop nothing is scanned, so a flipped bit is found by the first read instead.
+    [
+        (damage, clean)
+        for damage in DAMAGES
+        for clean in (True, False)
+        if not (clean and damage is damage_bit_in_last_segment)
+    ],
+)
 def test_damage_below_the_recovery_point_takes_the_partition_offline_and_deletes_nothing(damage, clean: bool) -> None:
-    if clean and damage is damage_bit_in_last_segment:
-        pytest.skip("found by the first read instead")
     disk = MemoryFileSystem()
     log_dir = filled(disk)
     bases = [segment.base_offset for segment in log_of(log_dir).segments()]
