@@ -274,7 +274,7 @@ class BrokerConfig:
                 if definition is None or definition.update_mode is UpdateMode.READ_ONLY:
                     continue
                 try:
-                    changed[definition.attribute] = definition.parse(text)
+                    changed[definition.attribute] = definition.effective(text)
                 except InvalidConfigValue:
                     continue
         return replace(base, **changed, dynamic_default_values=dict(defaults), dynamic_values=dict(own))
@@ -353,7 +353,7 @@ def validate_dynamic_broker_configs(configs: Mapping[str, str | None], *, cluste
     for name, value in configs.items():
         if value is None:
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for broker configs: {name}")
-        BROKER_CONFIGS[name].parse(value)
+        BROKER_CONFIGS[name].accept(value)
 
 
 def _listed(value: Any) -> Any:
@@ -365,7 +365,7 @@ def _parse_static(static: Mapping[str, str]) -> dict[str, Any]:
     for name, text in static.items():
         definition = BROKER_CONFIGS[name]
         try:
-            values[definition.attribute] = definition.parse(text)
+            values[definition.attribute] = definition.accept(text)
         except InvalidConfigValue as error:
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"{error.message} ({environment_name(name)})") from None
     return values

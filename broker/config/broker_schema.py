@@ -1,6 +1,6 @@
 """The broker configs: Kafka 4.3's that concern a broker without KRaft, and Ottla's own three.
 
-Owns: names, types, defaults, validators, documentation and whether Ottla acts on each. The typed values are
+Owns: names, types, defaults, validators, documentation, and whether Ottla acts on each or refuses values. The typed values are
 ``broker.py``. Listed by subject; the order here is the order of docs/configs.md.
 """
 
@@ -21,7 +21,7 @@ from broker.config.definition import (
     list_of,
     one_of,
 )
-from broker.config.topic import COMPRESSION_TYPES, DAY_MS, HOUR_MS, gzip_level
+from broker.config.topic import COMPRESSION_TYPES, DAY_MS, HOUR_MS, TOPIC_CONFIGS, gzip_level
 from broker.limits import (
     CONNECTION_IDLE_MS,
     CONNECTIONS_MAX,
@@ -38,6 +38,9 @@ LONG, DOUBLE, LIST, CLASS = ConfigType.LONG, ConfigType.DOUBLE, ConfigType.LIST,
 HIGH, MEDIUM, LOW = Importance.HIGH, Importance.MEDIUM, Importance.LOW
 CLUSTER, PER_BROKER = UpdateMode.CLUSTER_WIDE, UpdateMode.PER_BROKER
 
+_REFUSED_DEFAULTS = {synonym: topic.refused for topic in TOPIC_CONFIGS.values() for synonym in topic.synonyms}
+"""A default for all topics is refused for the same reason as the topic config itself."""
+
 
 def _define(
     name: str,
@@ -48,6 +51,7 @@ def _define(
     *,
     importance: Importance = MEDIUM,
     acts: bool = False,
+    refused: str = "",
     mode: UpdateMode = UpdateMode.READ_ONLY,
     synonyms: tuple[str, ...] = (),
     valid_values: str = "",
@@ -60,6 +64,7 @@ def _define(
         validator=validator,
         importance=importance,
         acts=acts,
+        refused=refused or _REFUSED_DEFAULTS.get(name, ""),
         update_mode=mode,
         synonyms=synonyms or (name,),
         valid_values=valid_values,

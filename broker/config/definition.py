@@ -106,7 +106,10 @@ class ConfigDef:
     """Topic config: the broker configs that give its default. Broker config: all names of the same setting.
     Strongest first."""
     acts: bool = False
-    """Whether Ottla acts on it; otherwise it is validated, stored and reported only."""
+    """Whether Ottla acts on it."""
+    refused: str = ""
+    """Why any value but the default is refused, as a sentence for whoever sets it. A config either acts or has such a
+    reason: a value that is taken and then does nothing would be a promise broken in silence."""
     update_mode: UpdateMode = UpdateMode.READ_ONLY
     internal: bool = False
     """Accepted but left out of listings, as Kafka does with its own internal configs."""
@@ -133,6 +136,18 @@ class ConfigDef:
             shown, reason = refusal if isinstance(refusal, tuple) else (_shown(value), refusal)
             raise InvalidConfigValue(self.name, shown, reason)
         return value
+
+    def accept(self, text: str | None) -> ConfigValue:
+        """As ``parse``, for somebody who sets the value now: what this broker would not act on is refused too."""
+        value = self.parse(text)
+        if self.refused and value != self.default:
+            raise InvalidConfigValue(self.name, text, self.refused)
+        return value
+
+    def effective(self, text: str) -> ConfigValue:
+        """The value of a text that was stored earlier: the default where it would be refused today."""
+        value = self.parse(text)
+        return self.default if self.refused else value
 
     def format(self, value: ConfigValue) -> str | None:
         """The text DescribeConfigs answers for a typed value."""

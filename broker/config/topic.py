@@ -36,6 +36,12 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 COMPRESSION_TYPES = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
 
+_NO_TIERED_STORAGE = "This broker has no tiered storage: every segment stays on its local disk."
+_NO_REPLICATION = "Partitions have one replica on this version: there is no replication traffic to throttle."
+_NO_UNCLEAN_ELECTION = (
+    "An unclean election is not offered: a partition whose only replica is away waits for it and loses nothing."
+)
+
 
 def gzip_level(value: ConfigValue) -> str | None:
     return None if value == -1 or 1 <= value <= 9 else "Value must be between 1 and 9 or equal to -1"
@@ -137,6 +143,7 @@ _DEFINITIONS = (
         default=(),
         validator=throttled_replicas,
         valid_values="[partition:broker],[partition:broker],... or *",
+        refused=_NO_REPLICATION,
         documentation="Replicas whose fetching is held to `follower.replication.throttled.rate` on their broker.",
     ),
     ConfigDef(
@@ -166,6 +173,7 @@ _DEFINITIONS = (
         default=(),
         validator=throttled_replicas,
         valid_values="[partition:broker],[partition:broker],... or *",
+        refused=_NO_REPLICATION,
         documentation="Replicas served at no more than `leader.replication.throttled.rate` by their leader.",
     ),
     ConfigDef(
@@ -175,6 +183,7 @@ _DEFINITIONS = (
         validator=at_least(-2),
         valid_values="[-2..]",
         synonyms=("log.local.retention.bytes",),
+        refused=_NO_TIERED_STORAGE,
         documentation="Bytes kept on local disk once tiered storage holds a copy; -2 means the value of `retention.bytes`.",
     ),
     ConfigDef(
@@ -184,6 +193,7 @@ _DEFINITIONS = (
         validator=at_least(-2),
         valid_values="[-2..]",
         synonyms=("log.local.retention.ms",),
+        refused=_NO_TIERED_STORAGE,
         documentation="Time kept on local disk once tiered storage holds a copy; -2 means the value of `retention.ms`.",
     ),
     ConfigDef(
@@ -279,18 +289,21 @@ _DEFINITIONS = (
         name="remote.log.copy.disable",
         type=ConfigType.BOOLEAN,
         default=False,
+        refused=_NO_TIERED_STORAGE,
         documentation="With tiered storage: stop copying segments out and serve what is already there read-only.",
     ),
     ConfigDef(
         name="remote.log.delete.on.disable",
         type=ConfigType.BOOLEAN,
         default=False,
+        refused=_NO_TIERED_STORAGE,
         documentation="With tiered storage: delete the remote data when `remote.storage.enable` is switched off.",
     ),
     ConfigDef(
         name="remote.storage.enable",
         type=ConfigType.BOOLEAN,
         default=False,
+        refused=_NO_TIERED_STORAGE,
         documentation="Keep a copy of closed segments in tiered storage. Refused while the broker has none.",
     ),
     ConfigDef(
@@ -362,6 +375,7 @@ _DEFINITIONS = (
         default=False,
         synonyms=("unclean.leader.election.enable",),
         importance=Importance.MEDIUM,
+        refused=_NO_UNCLEAN_ELECTION,
         documentation="Let a replica outside the in-sync set become leader when nobody else is left, at the price of losing "
         "acknowledged records.",
     ),
@@ -422,7 +436,7 @@ class TopicConfig:
         values: dict[str, Any] = dict(broker.topic_defaults()) if broker is not None else {}
         for name, text in overrides.items():
             if (definition := TOPIC_CONFIGS.get(name)) is not None:
-                values[definition.attribute] = definition.parse(text)
+                values[definition.attribute] = definition.effective(text)
         if "cleanup_policy" in values:
             values["cleanup_policy"] = frozenset(values["cleanup_policy"])
         if values.get("internal_segment_bytes") is not None:
@@ -445,7 +459,7 @@ def validate_topic_config(name: str, value: str | None) -> None:
         raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {quoted(name)}")
     if value is None:
         raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
-    definition.parse(value)
+    definition.accept(value)
 
 
 def validate_topic_configs(configs: Mapping[str, str | None]) -> None:
@@ -461,9 +475,4 @@ def validate_topic_configs(configs: Mapping[str, str | None]) -> None:
             ErrorCode.INVALID_CONFIG,
             f"conflict topic config setting min.compaction.lag.ms ({resolved.min_compaction_lag_ms}) > "
             f"max.compaction.lag.ms ({resolved.max_compaction_lag_ms})",
-        )
-    if resolved.remote_storage_enable:
-        raise KafkaError(
-            ErrorCode.INVALID_CONFIG,
-            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
         )

@@ -159,10 +159,10 @@ def unlimited(definition: ConfigDef) -> str:
 def checked(definition: ConfigDef, raw: str) -> str:
     """``raw`` if the schema accepts it. Raises ``ValidationError`` with the schema's reason."""
     try:
-        definition.parse(raw)
+        definition.accept(raw)
     except InvalidConfigValue as refused:
         reason = refused.message.partition(f"configuration {definition.name}: ")[2] or refused.message
-        raise forms.ValidationError(f"{reason}.") from refused
+        raise forms.ValidationError(f"{reason.removesuffix('.')}.") from refused
     return raw
 
 
@@ -170,6 +170,8 @@ def help_text(definition: ConfigDef) -> SafeString:
     """What it does, its default, and how to write it. Words in backticks become code."""
     default = show(definition, definition.format(definition.default))
     parts = [definition.documentation, f"Default: {default}."]
+    if definition.refused:
+        parts.append(f"No other value is accepted. {definition.refused}")
     if kind(definition) == "duration":
         parts.append("Write 7 d, 12 h, 30 min, 45 s or milliseconds.")
     elif kind(definition) == "size":

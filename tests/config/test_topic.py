@@ -11,25 +11,6 @@ from broker.config.definition import ConfigType, UpdateMode
 from broker.config.topic import TOPIC_CONFIGS, TopicConfig, validate_topic_config, validate_topic_configs
 from broker.errors import ErrorCode, KafkaError
 
-ACTING = {
-    "cleanup.policy",
-    "compression.type",
-    "file.delete.delay.ms",
-    "index.interval.bytes",
-    "internal.segment.bytes",
-    "max.message.bytes",
-    "message.timestamp.after.max.ms",
-    "message.timestamp.before.max.ms",
-    "message.timestamp.type",
-    "min.insync.replicas",
-    "retention.bytes",
-    "retention.ms",
-    "segment.bytes",
-    "segment.index.bytes",
-    "segment.jitter.ms",
-    "segment.ms",
-}
-
 
 def test_the_defaults_of_the_class_are_those_of_the_schema() -> None:
     config = TopicConfig()
@@ -43,10 +24,6 @@ def test_every_default_passes_its_own_validator() -> None:
         text = definition.format(definition.default)
         if text is not None:
             assert definition.parse(text) == definition.default
-
-
-def test_what_acts_is_what_the_documentation_promises() -> None:
-    assert {name for name, definition in TOPIC_CONFIGS.items() if definition.acts} == ACTING
 
 
 def test_every_broker_synonym_exists_and_can_be_given_the_default() -> None:
@@ -136,7 +113,7 @@ def test_a_refused_value_is_explained_in_kafkas_words(name: str, value: str | No
             {"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "5"},
             "min.compaction.lag.ms (10) > max.compaction.lag.ms (5)",
         ),
-        ({"remote.storage.enable": "true"}, "Tiered Storage functionality is disabled"),
+        ({"remote.storage.enable": "true"}, "This broker has no tiered storage"),
         (
             {"retention.ms": None, "retention.bytes": None},
             "Null value not supported for topic configs: retention.ms,retention.bytes",
@@ -168,3 +145,20 @@ def test_any_text_is_either_taken_or_refused_with_a_code(name: str, text: str) -
     assert shown is not None
     assert definition.parse(shown) == value or definition.type is ConfigType.DOUBLE
     TopicConfig.resolve({name: text})
+
+
+def test_a_value_that_would_do_nothing_is_refused_with_the_reason_and_the_default_is_accepted() -> None:
+    with pytest.raises(
+        KafkaError, match=r"Invalid value true for configuration unclean\.leader\.election\.enable: An unc"
+    ):
+        validate_topic_config("unclean.leader.election.enable", "true")
+    validate_topic_config("unclean.leader.election.enable", "false")
+
+
+def test_such_a_value_that_was_stored_by_another_version_is_read_as_the_default() -> None:
+    assert TopicConfig.resolve({"unclean.leader.election.enable": "true"}) == TopicConfig()
+
+
+def test_a_broker_default_of_a_refused_topic_config_is_refused_for_the_same_reason() -> None:
+    with pytest.raises(KafkaError, match="An unclean election is not offered"):
+        BrokerConfig.from_environment({"OTTLA_UNCLEAN_LEADER_ELECTION_ENABLE": "true"})
