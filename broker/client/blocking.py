@@ -256,10 +256,17 @@ class Client:
         )
 
     def segment_inventory(
-        self, topics: Iterable[str] = (), *, broker_id: int | None = None
+        self,
+        topics: Iterable[str] = (),
+        *,
+        partitions: Iterable[int] = (),
+        details: bool = False,
+        broker_id: int | None = None,
     ) -> private.SegmentInventoryResponse:
         return self._run(
-            lambda client: client.internal.segment_inventory(topics, broker_id=broker_id),
+            lambda client: client.internal.segment_inventory(
+                topics, partitions=partitions, details=details, broker_id=broker_id
+            ),
             extra_seconds=RETENTION_TIMEOUT_SECONDS,
         )
 

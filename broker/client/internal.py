@@ -38,13 +38,18 @@ class InternalClient:
         return response
 
     async def segment_inventory(
-        self, topics: Iterable[str] = (), *, broker_id: int | None = None
+        self,
+        topics: Iterable[str] = (),
+        *,
+        partitions: Iterable[int] = (),
+        details: bool = False,
+        broker_id: int | None = None,
     ) -> private.SegmentInventoryResponse:
-        """The segments of every partition the broker leads, or of ``topics`` only."""
+        """The segments of every partition the broker leads, or only of ``topics`` and of these partition numbers."""
         response = await self._router.call_private(
             broker_id,
             ApiKey.SEGMENT_INVENTORY,
-            private.SegmentInventoryRequest(topics=list(topics)),
+            private.SegmentInventoryRequest(topics=list(topics), partitions=list(partitions), details=details),
             private.SegmentInventoryResponse,
             repeatable=True,
             timeout_seconds=RETENTION_TIMEOUT_SECONDS,

@@ -1,8 +1,8 @@
 """SegmentInventory (private, key 10002), version 0: the segments of the partitions this broker leads.
 
-What a retention plan is computed from. Only numbers that the log holds in memory are read; the loop is given
-back regularly, for a broker may hold many thousands of segments. A partition whose log cannot be asked is left out:
-retention must not touch it.
+What a retention plan is computed from. Only numbers that the log holds in memory are read, unless details are asked
+for; the loop is given back regularly, for a broker may hold many thousands of segments. A partition whose log cannot be
+asked is left out: retention must not touch it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARTITIONS_PER_TURN = 100
 async def handle_private(
     request: Request, message: SegmentInventoryRequest, services: Services
 ) -> SegmentInventoryResponse:
-    wanted = set(message.topics)
+    wanted, wanted_partitions = set(message.topics), set(message.partitions)
     sampled_at_ms = services.clock.wall_ms()
     inventories: list[PartitionInventory] = []
     for turn, partition in enumerate(list(services.partitions.partitions()), start=1):
@@ -34,15 +34,17 @@ async def handle_private(
             await asyncio.sleep(0)
         if not partition.state.is_leader or (wanted and partition.topic_partition.topic not in wanted):
             continue
+        if wanted_partitions and partition.topic_partition.partition not in wanted_partitions:
+            continue
         try:
-            inventories.append(inventory_of(partition))
+            inventories.append(inventory_of(partition, details=message.details))
         except KafkaError as error:
             logger.warning("no inventory of %s: %s", partition.topic_partition, error)
     return SegmentInventoryResponse(broker_id=services.node_id, sampled_at_ms=sampled_at_ms, partitions=inventories)
 
 
-def inventory_of(partition: Partition) -> PartitionInventory:
-    """A partition as retention sees it, now."""
+def inventory_of(partition: Partition, *, details: bool = False) -> PartitionInventory:
+    """A partition as retention sees it, now; with ``details`` also what only a page shows."""
     log = partition.log
     return PartitionInventory(
         topic=partition.topic_partition.topic,
@@ -53,5 +55,7 @@ def inventory_of(partition: Partition) -> PartitionInventory:
         retention_ms=log.config.retention_ms,
         retention_bytes=log.config.retention_bytes,
         cleanup_policy=",".join(sorted(log.config.cleanup_policy)),
-        segments=log.segments(),
+        segments=log.segments(first_timestamps=details),
+        segment_bytes=log.config.segment_bytes if details else -1,
+        segment_ms=log.config.segment_ms if details else -1,
     )

@@ -54,6 +54,8 @@ class SegmentInfo(msgspec.Struct, frozen=True):
     """Largest record timestamp; -1 when the segment is empty."""
     last_modified_ms: int
     active: bool
+    first_timestamp_ms: int = -1
+    """Largest timestamp of its first batch; -1 unless details were asked for, or when the records carry none."""
 
 
 class PartitionInventory(msgspec.Struct, frozen=True):
@@ -66,12 +68,21 @@ class PartitionInventory(msgspec.Struct, frozen=True):
     retention_bytes: int
     cleanup_policy: str
     segments: list[SegmentInfo]
+    last_stable_offset: int = -1
+    """Where readers of committed records stop; -1 when it is not told."""
+    segment_bytes: int = -1
+    """The active segment is closed at this size; -1 unless details were asked for."""
+    segment_ms: int = -1
+    """… or at this age of its first record."""
 
 
 class SegmentInventoryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``topics`` empty means all."""
+    """``topics`` empty means all, and so does ``partitions``."""
 
     topics: list[str] = []
+    partitions: list[int] = []
+    details: bool = False
+    """Also what a page shows and a plan does not need: the first timestamps, which may cost a look into each file."""
 
 
 class SegmentInventoryResponse(msgspec.Struct, frozen=True, omit_defaults=True):

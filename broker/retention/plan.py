@@ -12,18 +12,20 @@ Owns Kafka's rules (``UnifiedLog.deleteOldSegments``); used by the Celery task t
 - The active segment goes by the same rules, unless it is empty; the broker starts a new one first. An expired
   topic that nobody writes to is emptied, as in Kafka.
 
-Both rules act as Kafka applies them: time first, then size on what is left.
+Both rules act as Kafka applies them: time first, then size on what is left. Each rule is one number of a segment, from
+which ``forecast.py`` also tells when it will act: ``kept_until_ms`` and ``missing_bytes``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from broker.protocol.private import PartitionInventory, RetentionAction, SegmentInfo
 
-BY_TIME = "retention.ms"
-BY_SIZE = "retention.bytes"
+BY_TIME: Final = "retention.ms"
+BY_SIZE: Final = "retention.bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ def plan(partitions: Iterable[PartitionInventory], now_ms: int) -> list[PlannedD
 
 
 def plan_partition(inventory: PartitionInventory, now_ms: int) -> list[PlannedDeletion]:
-    if "delete" not in inventory.cleanup_policy.replace(" ", "").split(","):
+    if not deletes(inventory):
         return []
     expired = _prefix(inventory, inventory.segments, _is_expired(inventory.retention_ms, now_ms))
     remaining = inventory.segments[len(expired) :]
@@ -74,14 +76,43 @@ def allowed_log_start(inventory: PartitionInventory, now_ms: int) -> int:
     )
 
 
+def deletes(inventory: PartitionInventory) -> bool:
+    """Whether retention acts on the partition at all."""
+    return "delete" in policies(inventory)
+
+
+def policies(inventory: PartitionInventory) -> list[str]:
+    return [policy for policy in inventory.cleanup_policy.replace(" ", "").split(",") if policy]
+
+
+def newest_ms(segment: SegmentInfo) -> int:
+    """What a segment's age is counted from."""
+    return segment.max_timestamp_ms if segment.max_timestamp_ms >= 0 else segment.last_modified_ms
+
+
+def kept_until_ms(segment: SegmentInfo, retention_ms: int) -> int | None:
+    """``retention.ms`` lets the segment go only after this time; ``None``: never."""
+    return newest_ms(segment) + retention_ms if retention_ms >= 0 else None
+
+
+def missing_bytes(bytes_behind: int, retention_bytes: int) -> int | None:
+    """How much more the log has to hold behind a segment before ``retention.bytes`` lets it go (0 or less: now);
+    ``None``: never."""
+    return retention_bytes - bytes_behind if retention_bytes >= 0 else None
+
+
+def is_held(segment: SegmentInfo, high_watermark: int) -> bool:
+    """Whether no rule may touch it, whatever its age and size: empty and active, or not replicated as a whole."""
+    return (segment.active and segment.size_bytes == 0) or segment.end_offset > high_watermark
+
+
 Predicate = Callable[[SegmentInfo], bool]
 
 
 def _prefix(inventory: PartitionInventory, segments: Sequence[SegmentInfo], goes: Predicate) -> Sequence[SegmentInfo]:
     count = 0
     for segment in segments:
-        is_empty_active = segment.active and segment.size_bytes == 0
-        if is_empty_active or segment.end_offset > inventory.high_watermark or not goes(segment):
+        if is_held(segment, inventory.high_watermark) or not goes(segment):
             break
         count += 1
     return segments[:count]
@@ -89,22 +120,21 @@ def _prefix(inventory: PartitionInventory, segments: Sequence[SegmentInfo], goes
 
 def _is_expired(retention_ms: int, now_ms: int) -> Predicate:
     def expired(segment: SegmentInfo) -> bool:
-        newest_ms = segment.max_timestamp_ms if segment.max_timestamp_ms >= 0 else segment.last_modified_ms
-        return retention_ms >= 0 and now_ms - newest_ms > retention_ms
+        until_ms = kept_until_ms(segment, retention_ms)
+        return until_ms is not None and now_ms > until_ms
 
     return expired
 
 
 def _is_excess(retention_bytes: int, segments: Sequence[SegmentInfo]) -> Predicate:
     """Stateful on purpose: it is asked about each segment once, oldest first."""
-    excess = sum(segment.size_bytes for segment in segments) - retention_bytes if retention_bytes >= 0 else -1
+    bytes_behind = sum(segment.size_bytes for segment in segments)
 
     def superfluous(segment: SegmentInfo) -> bool:
-        nonlocal excess
-        if excess - segment.size_bytes < 0:
-            return False
-        excess -= segment.size_bytes
-        return True
+        nonlocal bytes_behind
+        bytes_behind -= segment.size_bytes
+        missing = missing_bytes(bytes_behind, retention_bytes)
+        return missing is not None and missing <= 0
 
     return superfluous
 

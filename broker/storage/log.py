@@ -87,9 +87,9 @@ class Log(AppendableLog):
         """Every known (epoch, start offset)."""
         return self._epochs.entries()
 
-    def segments(self) -> list[SegmentInfo]:
+    def segments(self, *, first_timestamps: bool = False) -> list[SegmentInfo]:
         with self._storage_errors():
-            return self._segments.inventory()
+            return self._segments.inventory(first_timestamps=first_timestamps)
 
     # Giving up the beginning -----------------------------------------------------------------------
 

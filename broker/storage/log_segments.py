@@ -101,7 +101,8 @@ class LogSegments:
                 environment.filesystem.rename(path, path + DELETED_SUFFIX)
                 environment.deletions.schedule(path + DELETED_SUFFIX, due_ms)
 
-    def inventory(self) -> list[SegmentInfo]:
+    def inventory(self, *, first_timestamps: bool = False) -> list[SegmentInfo]:
+        """``first_timestamps`` reads one batch header of every segment that was found on disk, once."""
         filesystem = self._environment.filesystem
         found = []
         for segment in self._segments:
@@ -114,6 +115,15 @@ class LogSegments:
                     max_timestamp_ms=segment.time_range()[0],
                     last_modified_ms=status.modified_ms if status else -1,
                     active=segment is self.active,
+                    first_timestamp_ms=_first_timestamp(segment) if first_timestamps else NO_TIMESTAMP,
                 )
             )
         return found
+
+
+def _first_timestamp(segment: Segment) -> int:
+    """Damage found on the way is for readers to hit and recovery to judge; an inventory only leaves the time out."""
+    try:
+        return segment.first_timestamp()
+    except DamageFound:
+        return NO_TIMESTAMP

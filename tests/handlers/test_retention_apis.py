@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from broker.clock import ManualClock
@@ -48,8 +49,9 @@ class FakeLog:
             for index, age in enumerate(ages)
         ]
 
-    def segments(self) -> list[SegmentInfo]:
-        return list(self._segments)
+    def segments(self, *, first_timestamps: bool = False) -> list[SegmentInfo]:
+        first_ms = 7 if first_timestamps else -1
+        return [msgspec.structs.replace(segment, first_timestamp_ms=first_ms) for segment in self._segments]
 
     def delete_segments_below(self, offset: int) -> tuple[int, int]:
         self.deleted_below.append(offset)
@@ -124,6 +126,21 @@ async def test_the_inventory_names_limits_and_segments(broker: Broker) -> None:
     assert (partition.retention_ms, partition.retention_bytes, partition.cleanup_policy) == (3_600_000, 500, "delete")
     assert (partition.log_start_offset, partition.high_watermark, partition.log_end_offset) == (0, 20, 20)
     assert [(s.base_offset, s.end_offset, s.active) for s in partition.segments] == [(0, 10, False), (10, 20, True)]
+
+
+async def test_details_are_told_only_to_who_asks_for_them(broker: Broker) -> None:
+    broker.add("orders", 0, segment_bytes="2097152", segment_ms="3600000")
+    for details, expected in ((False, (-1, -1, -1)), (True, (7, 2_097_152, 3_600_000))):
+        request = SegmentInventoryRequest(topics=["orders"], details=details)
+        (partition,) = (await segment_inventory.handle_private(REQUEST, request, broker.services)).partitions
+        told = (partition.segments[0].first_timestamp_ms, partition.segment_bytes, partition.segment_ms)
+        assert told == expected
+
+
+async def test_the_inventory_can_be_limited_to_partitions(broker: Broker) -> None:
+    broker.add("orders", 0)
+    request = SegmentInventoryRequest(topics=["orders"], partitions=[1])
+    assert (await segment_inventory.handle_private(REQUEST, request, broker.services)).partitions == []
 
 
 async def test_the_inventory_can_be_limited_to_topics_and_leaves_out_what_is_led_elsewhere(broker: Broker) -> None:
