@@ -18,6 +18,8 @@ from broker.types import NO_EPOCH, TopicPartition
 NO_GENERATION = -1
 """The generation of a commit by nobody: brokers take it only while the group has no members."""
 
+_MEMBER_PROTOCOLS = {0: "classic", 1: "consumer"}
+"""By ``MemberType`` of ConsumerGroupDescribe v1."""
 
 DEAD = "Dead"
 """The state of a group that does not exist, before DescribeGroups v6 made it an error."""
@@ -245,22 +247,35 @@ def _read_modern_group(group: Any, coordinator: int) -> GroupDescription:
         protocol_type=CONSUMER_PROTOCOL,
         protocol=group.assignor_name,
         coordinator=coordinator,
+        type="consumer",
+        epoch=group.group_epoch,
+        assignment_epoch=group.assignment_epoch,
         members=tuple(
             GroupMember(
                 member_id=member.member_id,
                 instance_id=member.instance_id,
                 client_id=member.client_id,
                 host=member.client_host,
-                assignment=tuple(
-                    sorted(
-                        TopicPartition(topic.topic_name, partition)
-                        for topic in member.assignment.topic_partitions
-                        for partition in topic.partitions
-                    )
-                ),
+                assignment=_partitions(member.assignment),
+                protocol=_MEMBER_PROTOCOLS.get(member.member_type, ""),
+                epoch=member.member_epoch,
+                target=_partitions(member.target_assignment),
+                topics=tuple(sorted(member.subscribed_topic_names)),
+                topic_regex=member.subscribed_topic_regex or "",
+                rack=member.rack_id or "",
             )
             for member in group.members
         ),
+    )
+
+
+def _partitions(assignment: Any) -> tuple[TopicPartition, ...]:
+    return tuple(
+        sorted(
+            TopicPartition(topic.topic_name, partition)
+            for topic in assignment.topic_partitions
+            for partition in topic.partitions
+        )
     )
 
 

@@ -161,6 +161,15 @@ class GroupMember:
     host: str
     assignment: tuple[TopicPartition, ...]
     """Empty when the group does not speak the consumer protocol."""
+    protocol: str = "classic"
+    """``classic`` or ``consumer``, or empty when the broker does not tell."""
+    epoch: int = -1
+    """The next fields are those of a member of a group of type ``consumer``."""
+    target: tuple[TopicPartition, ...] = ()
+    """What it is to have; ``assignment`` is what it has."""
+    topics: tuple[str, ...] = ()
+    topic_regex: str = ""
+    rack: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +182,12 @@ class GroupDescription:
     members: tuple[GroupMember, ...]
     error: ErrorCode = ErrorCode.NONE
     error_message: str = ""
+    type: str = "classic"
+    """``classic`` or ``consumer`` (KIP-848)."""
+    epoch: int = -1
+    """Of a group of type ``consumer``: counts its changes."""
+    assignment_epoch: int = -1
+    """The epoch its target assignments were made for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

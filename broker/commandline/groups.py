@@ -42,11 +42,21 @@ MEMBER_COLUMNS = (
     column("Partitions", "partition_count", right=True),
     column("Assignment", "assignment"),
 )
+MODERN_MEMBER_COLUMNS = (
+    *MEMBER_COLUMNS[:-2],
+    column("Protocol", "protocol"),
+    column("Epoch", "epoch", right=True),
+    *MEMBER_COLUMNS[-2:],
+    column("Target", "target"),
+)
+"""Of a group of type ``consumer``: what a member has beside what it is to have."""
 STATE_COLUMNS = (
     column("Group", "group"),
     column("State", "state"),
     column("Type", "type"),
     column("Assignor", "protocol"),
+    column("Epoch", "epoch", right=True),
+    column("Target epoch", "assignment_epoch", right=True),
     column("Coordinator", "coordinator", right=True),
     column("Members", "member_count", right=True),
     column("Lag", "lag", right=True),
@@ -168,6 +178,8 @@ def _describe(client: Client, group: GroupDescription, listing: GroupListing | N
         "type": "" if listing is None else listing.type,
         "protocol_type": group.protocol_type,
         "protocol": group.protocol,
+        "epoch": _known(group.epoch),
+        "assignment_epoch": _known(group.assignment_epoch),
         "coordinator": group.coordinator,
         "member_count": len(group.members),
         "lag": sum(lags) if lags else None,
@@ -182,9 +194,19 @@ def _member(member: GroupMember) -> Row:
         "instance_id": member.instance_id,
         "client_id": member.client_id,
         "host": member.host,
+        "protocol": member.protocol,
+        "epoch": _known(member.epoch),
         "partition_count": len(member.assignment),
         "assignment": [str(partition) for partition in member.assignment],
+        "target": [str(partition) for partition in member.target],
+        "topics": list(member.topics),
+        "topic_regex": member.topic_regex or None,
     }
+
+
+def _known(epoch: int) -> int | None:
+    """-1 is what a classic group has for an epoch; -2 is a static member that is away."""
+    return None if epoch == -1 else epoch
 
 
 def _offset(

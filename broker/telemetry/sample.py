@@ -83,6 +83,20 @@ class MemberSample(msgspec.Struct, frozen=True, omit_defaults=True):
     """Broker wall clock; -1 unknown."""
     assignment: list[tuple[str, int]] = []
     """(topic, partition) pairs when the group speaks the consumer protocol."""
+    protocol: str = "classic"
+    """``classic`` or ``consumer``: the one this member speaks, whatever the type of its group."""
+    epoch: int = -1
+    """In a group of type ``consumer``: how far this member has followed its group; -2 while a static member is away."""
+    state: str = ""
+    """In a group of type ``consumer``: Stable, UnrevokedPartitions or UnreleasedPartitions."""
+    target: list[tuple[str, int]] = []
+    """In a group of type ``consumer``: what the member is to have; ``assignment`` is what it has."""
+    revoking: list[tuple[str, int]] = []
+    """Partitions the member was told to give up and may still be reading."""
+    topics: list[str] = []
+    """Subscribed to by name, in a group of type ``consumer``."""
+    topic_regex: str = ""
+    rack: str = ""
 
 
 class OffsetSample(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,10 +113,13 @@ class OffsetSample(msgspec.Struct, frozen=True, omit_defaults=True):
 class GroupSample(msgspec.Struct, frozen=True, omit_defaults=True):
     group_id: str
     state: str = "Empty"
-    """Kafka's names: Empty, PreparingRebalance, CompletingRebalance, Stable, Dead."""
+    """Kafka's names: Empty, PreparingRebalance, CompletingRebalance, Stable, Dead; of type ``consumer``: Empty,
+    Assigning, Reconciling, Stable."""
     protocol_type: str = ""
     protocol: str = ""
+    """What the members agreed on; of type ``consumer``: the assignor of the server."""
     generation: int = -1
+    """The group epoch in a group of type ``consumer``."""
     leader: str = ""
     coordinator: int = -1
     rebalances_total: int = 0
@@ -110,6 +127,10 @@ class GroupSample(msgspec.Struct, frozen=True, omit_defaults=True):
     state_since_ms: int = -1
     members: list[MemberSample] = []
     offsets: list[OffsetSample] = []
+    type: str = "classic"
+    """``classic`` or ``consumer`` (KIP-848)."""
+    assignment_epoch: int = -1
+    """The epoch of the targets in a group of type ``consumer``; below ``generation`` new ones are due."""
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -49,13 +49,22 @@ def describe_modern(version: int, request: Any) -> Any:
         client_host="/10.0.0.1",
         member_epoch=3,
         subscribed_topic_names=["orders"],
+        subscribed_topic_regex="cl.*",
+        rack_id="r1",
         assignment=assignment,
-        target_assignment=assignment,
+        target_assignment=response.Assignment(topic_partitions=[]),
+        member_type=1,
     )
     return response(
         groups=[
             response.DescribedGroup(
-                error_code=0, group_id=group_id, group_state="Stable", assignor_name="uniform", members=[member]
+                error_code=0,
+                group_id=group_id,
+                group_state="Stable",
+                group_epoch=4,
+                assignment_epoch=3,
+                assignor_name="uniform",
+                members=[member],
             )
         ]
     )
@@ -80,9 +89,12 @@ async def test_a_modern_group_is_described_with_its_members() -> None:
     async with make_broker(knows_modern=True) as broker, AsyncClient(broker.bootstrap) as client:
         group = await client.groups.describe_one("readers")
         assert (group.state, group.protocol_type, group.protocol) == ("Stable", "consumer", "uniform")
+        assert (group.type, group.epoch, group.assignment_epoch) == ("consumer", 4, 3)
         (member,) = group.members
         assert (member.member_id, member.instance_id, member.client_id) == ("m-1", "static-1", "reader")
         assert member.assignment == (TopicPartition("orders", 0), TopicPartition("orders", 1))
+        assert (member.target, member.topics, member.topic_regex) == ((), ("orders",), "cl.*")
+        assert (member.protocol, member.epoch, member.rack) == ("consumer", 3, "r1")
 
 
 @pytest.mark.parametrize(("knows_modern", "group_id"), [(True, "nobody"), (False, "readers")])

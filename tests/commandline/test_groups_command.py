@@ -73,6 +73,8 @@ def test_a_group_with_a_member_is_listed_and_described(broker_process: BrokerPro
             "type": "classic",
             "protocol_type": "consumer",
             "protocol": "range",
+            "epoch": None,
+            "assignment_epoch": None,
             "coordinator": 1,
             "member_count": 1,
             "lag": 6,

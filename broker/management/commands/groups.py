@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from broker.commandline.offset_reset import (
     plan_reset,
 )
 from broker.commandline.outcome import CommandFailed, WrongUse
-from broker.commandline.output import Output
+from broker.commandline.output import Column, Output
 from broker.commandline.times import parse_duration, parse_time
 from broker.management.kafka_command import KafkaCommand, fail_if, parsed
 from broker.types import TopicPartition
@@ -148,10 +149,11 @@ manage.py groups reset-offsets billing --topic orders --to-datetime 2026-03-01T1
         elif options["state"]:
             output.table(rows, groups.STATE_COLUMNS, empty="There are no groups.")
         else:
-            field, columns = (
-                ("members", groups.MEMBER_COLUMNS) if options["members"] else ("offsets", groups.OFFSET_COLUMNS)
-            )
+            field = "members" if options["members"] else "offsets"
             for row in rows:
+                columns: Sequence[Column] = groups.OFFSET_COLUMNS
+                if options["members"]:
+                    columns = groups.MODERN_MEMBER_COLUMNS if row["type"] == "consumer" else groups.MEMBER_COLUMNS
                 title = (
                     f"{row['group']}  {row['state']}, {row['member_count']} member(s), coordinator {row['coordinator']}"
                 )
