@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from broker.clock import Clock
 from broker.coordination.decision import Decision, Shard, Ticket, TimerKey
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Shard)
 R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
 
 LOAD_BYTES = 1024 * 1024
 LOAD_RECORDS_PER_TURN = 500
@@ -69,12 +70,12 @@ class CoordinatorLog(Protocol):
     def read(self, offset: Offset, max_bytes: int) -> Sequence[Buffer]: ...
 
 
-class RecordCodec(Protocol[R]):
+class RecordCodec(Protocol[R_contra]):
     """Between typed records and record batches."""
 
-    def encode(self, records: Sequence[R], now_ms: int, batch_bytes_max: int) -> Iterator[bytearray]: ...
+    def encode(self, records: Sequence[R_contra], now_ms: int, batch_bytes_max: int) -> Iterator[bytearray]: ...
 
-    def decode(self, pieces: Sequence[Buffer], from_offset: Offset) -> Iterator[tuple[Offset, R | None]]:
+    def decode(self, pieces: Sequence[Buffer], from_offset: Offset) -> Iterator[tuple[Offset, Any]]:
         """(offset, record) from ``from_offset`` on; ``None`` for what this shard does not know or cannot read, and
         for the last offset of a batch that compaction has emptied."""
 
@@ -100,7 +101,7 @@ class SeatStatistics:
 
 
 @dataclass(slots=True, eq=False)
-class _Seat(Generic[S, R]):
+class Seat(Generic[S, R]):
     index: int
     epoch: int
     log: CoordinatorLog
@@ -141,7 +142,7 @@ class CoordinatorRuntime(Generic[S, R]):
         self._on_unloaded = on_unloaded
         self._commit_timeout = commit_timeout_ms / 1000
         self._stall = stall_ms / 1000
-        self._seats: dict[int, _Seat[S, R]] = {}
+        self._seats: dict[int, Seat[S, R]] = {}
         self._tickets = count(1)
         self._timers: Timers[tuple[int, TimerKey]] = Timers()
         self._wake: asyncio.TimerHandle | None = None
@@ -157,7 +158,7 @@ class CoordinatorRuntime(Generic[S, R]):
             if seat.epoch >= epoch:
                 return
             self.resign(index)
-        seat = _Seat(index=index, epoch=epoch, log=log, shard=self._new_shard(index))
+        seat = Seat(index=index, epoch=epoch, log=log, shard=self._new_shard(index))
         self._seats[index] = seat
         self._start_loading(seat)
 
@@ -184,9 +185,7 @@ class CoordinatorRuntime(Generic[S, R]):
     def execute(self, index: int, operation: Callable[[S, Ticket, int], Decision]) -> asyncio.Future:
         """Run a handler; the future is its reply, or a ``KafkaError`` that says to ask again (elsewhere)."""
         seat = self._serving(index)
-        future = asyncio.get_running_loop().create_future()
-        ticket = next(self._tickets)
-        seat.tickets[ticket] = future
+        future, ticket = self._open_ticket(seat)
         self._run(seat, lambda: operation(seat.shard, ticket, self._clock.wall_ms()))
         return future
 
@@ -234,7 +233,7 @@ class CoordinatorRuntime(Generic[S, R]):
             for seat in self._seats.values()
         ]
 
-    def _serving(self, index: int) -> _Seat[S, R]:
+    def _serving(self, index: int) -> Seat[S, R]:
         seat = self._seats.get(index)
         if seat is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR)
@@ -242,9 +241,14 @@ class CoordinatorRuntime(Generic[S, R]):
             raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         return seat
 
+    def _open_ticket(self, seat: Seat[S, R]) -> tuple[asyncio.Future, Ticket]:
+        future, ticket = asyncio.get_running_loop().create_future(), next(self._tickets)
+        seat.tickets[ticket] = future
+        return future, ticket
+
     # Decisions ---------------------------------------------------------------------------------------
 
-    def _run(self, seat: _Seat[S, R], event: Callable[[], Decision]) -> None:
+    def _run(self, seat: Seat[S, R], event: Callable[[], Decision]) -> None:
         try:
             self._perform(seat, event())
         except BaseException:
@@ -252,7 +256,7 @@ class CoordinatorRuntime(Generic[S, R]):
             self._start_over(seat, KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE))
             raise
 
-    def _perform(self, seat: _Seat[S, R], decision: Decision) -> None:
+    def _perform(self, seat: Seat[S, R], decision: Decision) -> None:
         for record in decision.records:
             seat.shard.replay(record)
         if decision.records:
@@ -265,7 +269,7 @@ class CoordinatorRuntime(Generic[S, R]):
             self._set_timers(seat, decision.timers)
         self._on_step(seat.index, seat.shard)
 
-    def _park(self, seat: _Seat[S, R], future: asyncio.Future, answer: object) -> None:
+    def _park(self, seat: Seat[S, R], future: asyncio.Future, answer: object) -> None:
         if seat.gathered:
             seat.gathered_replies.append((future, answer))
         elif seat.parked:
@@ -273,7 +277,7 @@ class CoordinatorRuntime(Generic[S, R]):
         elif not future.done():
             future.set_result(answer)
 
-    def _append_gathered(self, seat: _Seat[S, R]) -> None:
+    def _append_gathered(self, seat: Seat[S, R]) -> None:
         records, replies = seat.gathered, seat.gathered_replies
         if not records:
             return
@@ -285,7 +289,7 @@ class CoordinatorRuntime(Generic[S, R]):
             committed = seat.log.wait_committed(offset)
         except KafkaError as error:
             logger.warning("%s partition %d: append failed, reloading: %s", self._name, seat.index, error)
-            self._start_over(seat, _told_to_clients(error))
+            self._start_over(seat, told_to_clients(error))
             return
         except Exception:
             # A record that cannot be encoded, or a fault below us: left in place it would block the seat for good.
@@ -298,8 +302,17 @@ class CoordinatorRuntime(Generic[S, R]):
             return
         self._wait_for(seat, committed, replies)
 
+    def _written_upto(self, seat: Seat[S, R], offset: Offset) -> None:
+        """Something was appended outside a gathered batch: replies of now wait for it."""
+        committed = seat.log.wait_committed(offset)
+        if seat.parked or not committed.done() or committed.exception() is not None:
+            self._wait_for(seat, committed, [])
+
+    def _refuse_ticket(self, seat: Seat[S, R], ticket: Ticket, error: KafkaError) -> None:
+        _refuse(seat.tickets.pop(ticket), error)
+
     def _wait_for(
-        self, seat: _Seat[S, R], committed: asyncio.Future[None], replies: list[tuple[asyncio.Future, object]]
+        self, seat: Seat[S, R], committed: asyncio.Future[None], replies: list[tuple[asyncio.Future, object]]
     ) -> None:
         seat.parked.append(_Parked(committed, self._clock.monotonic() + self._commit_timeout, replies))
         committed.add_done_callback(lambda _: self._on_committed(seat))
@@ -307,19 +320,19 @@ class CoordinatorRuntime(Generic[S, R]):
             seat.gives_up_later = True
             asyncio.get_running_loop().call_later(self._commit_timeout, self._give_up_late_replies, seat)
 
-    def _on_committed(self, seat: _Seat[S, R]) -> None:
+    def _on_committed(self, seat: Seat[S, R]) -> None:
         while seat.parked and seat.parked[0].committed.done():
             parked = seat.parked[0]
             error = None if parked.committed.cancelled() else parked.committed.exception()
             if parked.committed.cancelled() or error is not None:
                 kafka_error = error if isinstance(error, KafkaError) else KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
                 logger.warning("%s partition %d: commit failed, reloading: %s", self._name, seat.index, kafka_error)
-                self._start_over(seat, _told_to_clients(kafka_error))
+                self._start_over(seat, told_to_clients(kafka_error))
                 return
             seat.parked.popleft()
             _deliver(parked.replies)
 
-    def _give_up_late_replies(self, seat: _Seat[S, R]) -> None:
+    def _give_up_late_replies(self, seat: Seat[S, R]) -> None:
         """Too few replicas for too long: the record stands and may commit yet, but its client shall ask again."""
         now = self._clock.monotonic()
         for parked in seat.parked:
@@ -333,7 +346,7 @@ class CoordinatorRuntime(Generic[S, R]):
 
     # Timers ------------------------------------------------------------------------------------------
 
-    def _set_timers(self, seat: _Seat[S, R], timers: dict[TimerKey, int | None]) -> None:
+    def _set_timers(self, seat: Seat[S, R], timers: dict[TimerKey, int | None]) -> None:
         now = self._clock.monotonic()
         for key, delay_ms in timers.items():
             if delay_ms is None:
@@ -371,7 +384,7 @@ class CoordinatorRuntime(Generic[S, R]):
 
     # Loading -----------------------------------------------------------------------------------------
 
-    def _start_over(self, seat: _Seat[S, R], error: KafkaError) -> None:
+    def _start_over(self, seat: Seat[S, R], error: KafkaError) -> None:
         """Throw the shard away and load it again, unless the seat itself is gone."""
         if self._seats.get(seat.index) is not seat:
             return
@@ -380,7 +393,7 @@ class CoordinatorRuntime(Generic[S, R]):
         seat.shard = self._new_shard(seat.index)
         self._start_loading(seat)
 
-    def _clear(self, seat: _Seat[S, R], error: KafkaError) -> None:
+    def _clear(self, seat: Seat[S, R], error: KafkaError) -> None:
         seat.loading = True
         if seat.load_task is not None:
             seat.load_task.cancel()
@@ -392,7 +405,7 @@ class CoordinatorRuntime(Generic[S, R]):
         for future in waiting:
             _refuse(future, error)
 
-    def _start_loading(self, seat: _Seat[S, R]) -> None:
+    def _start_loading(self, seat: Seat[S, R]) -> None:
         if seat.log.end_offset == seat.log.start_offset:
             # A new topic: its first client need not be sent away to come again.
             self._serve(seat)
@@ -402,7 +415,7 @@ class CoordinatorRuntime(Generic[S, R]):
             self._load(seat), name=f"load {self._name} {seat.index}"
         )
 
-    async def _load(self, seat: _Seat[S, R]) -> None:
+    async def _load(self, seat: Seat[S, R]) -> None:
         while True:
             try:
                 await self._replay_log(seat)
@@ -419,7 +432,7 @@ class CoordinatorRuntime(Generic[S, R]):
         seat.backoff_ms = RELOAD_BACKOFF_MS_MIN
         self._serve(seat)
 
-    def _serve(self, seat: _Seat[S, R]) -> None:
+    def _serve(self, seat: Seat[S, R]) -> None:
         seat.loading = False
         seat.load_task = None
         if seat.log.end_offset > seat.log.start_offset:
@@ -427,7 +440,7 @@ class CoordinatorRuntime(Generic[S, R]):
         self.propose(seat.index, lambda shard, now_ms: shard.on_loaded(now_ms))
         self.propose(seat.index, lambda shard, now_ms: self._on_loaded(seat.index, shard, now_ms))
 
-    async def _replay_log(self, seat: _Seat[S, R]) -> None:
+    async def _replay_log(self, seat: Seat[S, R]) -> None:
         offset = seat.log.start_offset
         seat.records_loaded = seat.records_skipped = 0
         replayed = 0
@@ -439,7 +452,7 @@ class CoordinatorRuntime(Generic[S, R]):
                 if record is None:
                     seat.records_skipped += 1
                 else:
-                    seat.shard.replay(record)
+                    self._replay(seat.shard, record)
                     seat.records_loaded += 1
                 replayed += 1
                 if replayed % LOAD_RECORDS_PER_TURN == 0:
@@ -447,7 +460,11 @@ class CoordinatorRuntime(Generic[S, R]):
             if offset == before:
                 raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"nothing readable at offset {offset}")
 
-    def _wait_for_the_tail(self, seat: _Seat[S, R]) -> None:
+    def _replay(self, shard: S, entry: Any) -> None:
+        """Apply what the codec read back."""
+        shard.replay(entry)
+
+    def _wait_for_the_tail(self, seat: Seat[S, R]) -> None:
         """What was loaded may not be committed yet: the first replies wait for it as for an append of our own."""
         committed = seat.log.wait_committed(seat.log.end_offset - 1)
         if not committed.done():
@@ -470,7 +487,7 @@ def _refuse(future: asyncio.Future, error: KafkaError) -> None:
         future.exception()  # Whoever waits still gets it; if nobody does any more, that is no fault.
 
 
-def _told_to_clients(error: KafkaError) -> KafkaError:
+def told_to_clients(error: KafkaError) -> KafkaError:
     """What an append failure means for a client of the coordinator."""
     if error.code in (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH, ErrorCode.KAFKA_STORAGE_ERROR):
         return KafkaError(ErrorCode.NOT_COORDINATOR)

@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from broker.coordination.markers import build_marker
+from broker.coordination.transaction import TransactionMarker
 from broker.types import Buffer, Offset
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ class PartitionLog:
             origin="coordinator",
         )
         return appended.last_offset
+
+    def append_marker(self, marker: TransactionMarker, now_ms: int) -> Offset:
+        return self.append(build_marker(marker, now_ms), now_ms)
 
     def wait_committed(self, offset: Offset) -> asyncio.Future[None]:
         return self._partition.wait_committed(offset)

@@ -3,6 +3,9 @@
 Owns: cutting what one turn of the event loop produced into batches the partition accepts, and reading them back. A
 record that cannot be read (written by a newer protocol, or by something that is not a coordinator) is reported and
 skipped: one stranger in the log must not take down every group beside it.
+
+Offsets committed in a transaction stand in transactional batches of their producer; a control batch, the marker, says
+later whether they hold.
 """
 
 from __future__ import annotations
@@ -10,10 +13,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
+from broker.coordination.markers import read_marker
+from broker.coordination.transaction import InTransaction, TransactionalProducer, TransactionMarker
 from broker.groups.records import MalformedRecord, Record, decode_record, encode_record
 from broker.protocol import records as batches
-from broker.protocol.batch import scan_batches
+from broker.protocol.batch import BatchHeader, scan_batches
 from broker.types import Buffer, Offset
+
+Entry = Record | InTransaction[Record] | TransactionMarker
+"""What the log of a group coordinator holds, as it is replayed."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,33 +31,59 @@ _RECORD_OVERHEAD_BYTES = 32
 
 class GroupRecordCodec:
     def encode(self, records: Sequence[Record], now_ms: int, batch_bytes_max: int) -> Iterator[bytearray]:
-        batch: list[batches.Record] = []
-        size = 0
-        for record in records:
-            key, value = encode_record(record)
-            record_size = len(key) + len(value or b"") + _RECORD_OVERHEAD_BYTES
-            if batch and size + record_size > batch_bytes_max:
-                yield batches.build_batch(batch)
-                batch, size = [], 0
-            batch.append(batches.Record(timestamp=now_ms, key=key, value=value))
-            size += record_size
-        if batch:
+        for batch in _fitting(records, now_ms, batch_bytes_max):
             yield batches.build_batch(batch)
 
-    def decode(self, pieces: Sequence[Buffer], from_offset: Offset) -> Iterator[tuple[Offset, Record | None]]:
+    def encode_in_transaction(
+        self, records: Sequence[Record], producer: TransactionalProducer, now_ms: int, batch_bytes_max: int
+    ) -> Iterator[bytearray]:
+        for batch in _fitting(records, now_ms, batch_bytes_max):
+            yield batches.build_batch(
+                batch,
+                producer_id=producer.producer_id,
+                producer_epoch=producer.producer_epoch,
+                is_transactional=True,
+            )
+
+    def decode(self, pieces: Sequence[Buffer], from_offset: Offset) -> Iterator[tuple[Offset, Entry | None]]:
         view = memoryview(b"".join(pieces))
         for at, header in scan_batches(view):
             last_offset = header.last_offset
             if last_offset < from_offset:
                 continue
             seen = -1
-            if not header.is_control and not header.is_transactional:
-                for record in batches.iter_records(view[at : at + header.size]):
-                    if record.offset >= from_offset:
-                        seen = record.offset
-                        yield seen, _decode(record)
+            for record in batches.iter_records(view[at : at + header.size]):
+                if record.offset >= from_offset:
+                    seen = record.offset
+                    yield seen, _entry(header, record)
             if seen < last_offset:
                 yield last_offset, None
+
+
+def _fitting(records: Sequence[Record], now_ms: int, batch_bytes_max: int) -> Iterator[list[batches.Record]]:
+    """The records in as many runs as it takes for each to fit into one batch."""
+    batch: list[batches.Record] = []
+    size = 0
+    for record in records:
+        key, value = encode_record(record)
+        record_size = len(key) + len(value or b"") + _RECORD_OVERHEAD_BYTES
+        if batch and size + record_size > batch_bytes_max:
+            yield batch
+            batch, size = [], 0
+        batch.append(batches.Record(timestamp=now_ms, key=key, value=value))
+        size += record_size
+    if batch:
+        yield batch
+
+
+def _entry(header: BatchHeader, record: batches.Record) -> Entry | None:
+    if header.is_control:
+        return read_marker(header, record)
+    decoded = _decode(record)
+    if decoded is None or not header.is_transactional:
+        return decoded
+    producer = TransactionalProducer(producer_id=header.producer_id, producer_epoch=header.producer_epoch)
+    return InTransaction(record=decoded, producer=producer)
 
 
 def _decode(record: batches.Record) -> Record | None:

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from broker.clock import Clock
 from broker.coordination.decision import Decision, Ticket
-from broker.coordination.driver import CoordinatorRuntime, SeatStatistics
+from broker.coordination.driver import SeatStatistics
 from broker.coordination.partition_log import PartitionLog
+from broker.coordination.transaction import TransactionMarker
+from broker.coordination.transactional import TransactionalRuntime
 from broker.errors import ErrorCode, KafkaError
 from broker.groups.batches import GroupRecordCodec
 from broker.groups.changes import ChangedGroups
 from broker.groups.config import GroupConfig
 from broker.groups.events import (
     CommitOffsets,
+    CommitOffsetsInTransaction,
     CommitReply,
     DeleteOffsetsReply,
     DescribedGroup,
@@ -46,7 +49,15 @@ from broker.groups.shard import GroupShard
 from broker.groups.statistics import sample_group
 from broker.groups.transitions import Transitions
 from broker.telemetry.sample import GroupSample
-from broker.types import OFFSETS_TOPIC, BrokerId, TopicId, TopicPartition
+from broker.types import (
+    OFFSETS_TOPIC,
+    BrokerId,
+    LeaderEpoch,
+    ProducerEpoch,
+    ProducerId,
+    TopicId,
+    TopicPartition,
+)
 
 if TYPE_CHECKING:
     from broker.cluster.driver import ClusterDriver
@@ -58,9 +69,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Verify: TypeAlias = Callable[[TopicPartition], Awaitable[ErrorCode]]
+"""Asks the transaction's coordinator whether the partition is part of the ongoing transaction (KIP-890)."""
 
 _BATCH_OVERHEAD_BYTES = 4_096
 """Between the largest record of a group and the largest batch of its partition."""
+
+_VERIFICATION_ERRORS = {
+    # A client that cannot know of this step between two coordinators retries these without looking for another one.
+    ErrorCode.NETWORK_EXCEPTION: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.REQUEST_TIMED_OUT: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_ENOUGH_REPLICAS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    # The *other* coordinator has moved; this one is still the group's.
+    ErrorCode.NOT_COORDINATOR: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+}
 
 
 class GroupCoordinator:
@@ -83,7 +107,7 @@ class GroupCoordinator:
         self._changes = ChangedGroups()
         self._transitions = Transitions()
         self._expiry_task: asyncio.Task[None] | None = None
-        self._runtime: CoordinatorRuntime[GroupShard, Record] = CoordinatorRuntime(
+        self._runtime: TransactionalRuntime[GroupShard, Record] = TransactionalRuntime(
             name=OFFSETS_TOPIC,
             clock=clock,
             new_shard=lambda index: GroupShard(self.config),
@@ -199,9 +223,61 @@ class GroupCoordinator:
             event.group_id, lambda shard, ticket, now_ms: shard.commit_offsets(event, ticket, now_ms), CommitReply
         )
 
-    async def fetch_offsets(self, group_id: str, wanted: Iterable[tuple[str, int]] | None) -> list[FetchedOffset]:
+    async def commit_transactional_offsets(self, event: CommitOffsetsInTransaction, verify: Verify) -> CommitReply:
+        """Offsets that come into force with the transaction. ``verify`` is asked unless the transaction is known here;
+        what it answers is the reply, translated to what a client of a group coordinator understands."""
+        _require_group_id(event.commit.group_id)
+        index = self._index(event.commit.group_id)
+        shard = self._runtime.shard(index)
+        producer = event.producer
+        if not shard.pending.is_open(producer):
+            token = shard.verifications.begin(producer.producer_id)
+            error = ErrorCode.INVALID_TXN_STATE
+            try:
+                error = await verify(TopicPartition(OFFSETS_TOPIC, index))
+            finally:
+                still_open = shard.verifications.end(producer.producer_id, token)
+            if error is not ErrorCode.NONE:
+                return CommitReply(error=_VERIFICATION_ERRORS.get(error, error))
+            if self._runtime.shard(index) is not shard:
+                raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+            if not still_open:
+                return CommitReply(error=ErrorCode.INVALID_TXN_STATE)
+        reply = await self._runtime.execute_in_transaction(
+            index,
+            producer,
+            lambda shard, ticket, now_ms: shard.commit_offsets_in_transaction(event, ticket, now_ms),
+        )
+        assert isinstance(reply, CommitReply)
+        return reply
+
+    async def complete_transaction(
+        self,
+        partition_index: int,
+        *,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        coordinator_epoch: LeaderEpoch,
+        commit: bool,
+    ) -> None:
+        """Write the marker into ``__consumer_offsets-<partition_index>``, in order with the groups' own records, and
+        bring the producer's pending offsets into force or drop them. Returns when the marker is committed."""
+        marker = TransactionMarker(
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+            coordinator_epoch=coordinator_epoch,
+            commit=commit,
+        )
+        await self._runtime.complete_transaction(partition_index, marker)
+
+    async def fetch_offsets(
+        self, group_id: str, wanted: Iterable[tuple[str, int]] | None, *, require_stable: bool = False
+    ) -> list[FetchedOffset]:
         """Offsets of the partitions wanted, or of all that have one. An unknown group has none."""
-        return await self._runtime.read(self._index(group_id), lambda shard: shard.fetch_offsets(group_id, wanted))
+        return await self._runtime.read(
+            self._index(group_id),
+            lambda shard: shard.fetch_offsets(group_id, wanted, require_stable=require_stable),
+        )
 
     async def delete_offsets(self, group_id: str, wanted: Sequence[tuple[str, int]]) -> DeleteOffsetsReply:
         _require_group_id(group_id)

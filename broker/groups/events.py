@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from broker.coordination.transaction import TransactionalProducer
 from broker.errors import ErrorCode
 from broker.types import NO_EPOCH, NO_OFFSET, ZERO_TOPIC_ID, Offset, TopicId
 
@@ -127,6 +128,14 @@ class CommitOffsets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommitOffsetsInTransaction:
+    """TxnOffsetCommit: the offsets come into force when the transaction is committed."""
+
+    producer: TransactionalProducer
+    commit: CommitOffsets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommitReply:
     """``errors`` runs parallel to the offsets of the request; ``error`` set means none was committed."""
 
@@ -142,6 +151,8 @@ class FetchedOffset:
     leader_epoch: int = NO_EPOCH
     metadata: str = ""
     topic_id: TopicId = ZERO_TOPIC_ID
+    error: ErrorCode = ErrorCode.NONE
+    """UNSTABLE_OFFSET_COMMIT: who asked for stable offsets only shall ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

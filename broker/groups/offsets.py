@@ -11,6 +11,7 @@ When an offset expires (``offsets.retention.minutes`` = R), Kafka's rules:
 | Stable consumer group | the commit | topics any member is subscribed to; all, if that is unknown |
 | simple (no protocol type) | the commit | - |
 | in a round, or not a consumer group | never | everything |
+| any | - | partitions with an offset pending in a transaction |
 
 An offset whose client chose a retention of its own (OffsetCommit v2-v4) obeys that one instead of R.
 """
@@ -28,6 +29,12 @@ from broker.groups.records import STRING_BYTES_MAX, OffsetRecord, OffsetValue
 from broker.types import NO_TIMESTAMP, ZERO_TOPIC_ID, TopicId
 
 TopicOffsets: TypeAlias = dict[str, dict[int, OffsetValue]]
+Dies: TypeAlias = Callable[[str, int, OffsetValue], bool]
+"""Whether the offset of a (topic, partition) is over."""
+
+
+def always(topic: str, partition: int, value: OffsetValue) -> bool:
+    return True
 
 
 class OffsetStore:
@@ -63,10 +70,8 @@ class OffsetStore:
             wanted = [(topic, partition) for topic, partitions in topics.items() for partition in partitions]
         return [_fetched(topic, partition, topics.get(topic, {}).get(partition)) for topic, partition in wanted]
 
-    def tombstones(
-        self, group_id: str, dies: Callable[[str, int, OffsetValue], bool] = lambda topic, partition, value: True
-    ) -> list[OffsetRecord]:
-        """Records that delete the offsets of a group for which ``dies``; all of them by default."""
+    def tombstones(self, group_id: str, dies: Dies) -> list[OffsetRecord]:
+        """Records that delete the offsets of a group for which ``dies``."""
         return [
             OffsetRecord(group_id=group_id, topic=topic, partition=partition, value=None)
             for topic, partitions in self.of_group(group_id).items()
@@ -91,17 +96,23 @@ def _fetched(topic: str, partition: int, value: OffsetValue | None) -> FetchedOf
 # Committing ------------------------------------------------------------------------------------------
 
 
-def check_committer(group: ClassicGroup, event: CommitOffsets) -> None:
-    """May this client commit to this group now? Raises ``KafkaError``."""
+def check_committer(group: ClassicGroup, event: CommitOffsets, *, transactional: bool = False) -> None:
+    """May this client commit to this group now? Raises ``KafkaError``.
+
+    A producer may name its consumer's membership (KIP-447) and is held to it then; older ones, which do not, are let in
+    at any time, because their transactional id fences them. The state of the group is no matter to a transaction.
+    """
     if event.generation < 0 and group.is_empty:
         return
     if event.generation < 0 and not event.member_id and event.instance_id is None:
+        if transactional:
+            return
         # Someone who is not a member would overwrite what the members are working on.
         raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
     group.member(event.member_id, event.instance_id)
     if event.generation != group.generation:
         raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
-    if group.state is GroupState.COMPLETING_REBALANCE:
+    if group.state is GroupState.COMPLETING_REBALANCE and not transactional:
         raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS)
 
 
@@ -128,7 +139,7 @@ def offset_record(event: CommitOffsets, item: OffsetToCommit, config: GroupConfi
 # Dying -----------------------------------------------------------------------------------------------
 
 
-def expired(group: ClassicGroup, retention_ms: int, now_ms: int) -> Callable[[str, int, OffsetValue], bool]:
+def expired(group: ClassicGroup, retention_ms: int, now_ms: int) -> Dies:
     """The rule that says of each offset of ``group`` whether its time is over."""
 
     def never(topic: str, partition: int, value: OffsetValue) -> bool:
@@ -151,7 +162,7 @@ def expired(group: ClassicGroup, retention_ms: int, now_ms: int) -> Callable[[st
     return never
 
 
-def of_gone_topics(topic_ids: Callable[[str], TopicId | None]) -> Callable[[str, int, OffsetValue], bool]:
+def of_gone_topics(topic_ids: Callable[[str], TopicId | None]) -> Dies:
     """Offsets that belong to a topic that was deleted, or deleted and created anew under the same name.
 
     Only records that name their topic's id can be judged; the others are left to expiry.

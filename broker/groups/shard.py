@@ -4,8 +4,8 @@ Owns: which groups exist here, their offsets, and the routing of events and time
 (which makes records and replies), replays the records, and throws the whole shard away when an append fails: there is
 no way back from a half-applied event, so there is no rollback code.
 
-Invariants: a group object exists for every group that has offsets, a record, a member or a pending member, and for
-none else. ``changed`` holds every group whose description may differ since it was last drained.
+Invariants: a group object exists for every group that has offsets (also pending in a transaction), a record, a member
+or a pending member, and for none else. ``changed`` holds every group whose description may differ since it was last drained.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from broker.coordination.decision import Decision, Ticket, TimerKey
+from broker.coordination.transaction import TransactionalProducer, TransactionMarker
 from broker.errors import ErrorCode, KafkaError
 from broker.groups import requests, rounds
 from broker.groups.classic_group import ClassicGroup, GroupState
 from broker.groups.config import GroupConfig
 from broker.groups.events import (
     CommitOffsets,
+    CommitOffsetsInTransaction,
     CommitReply,
     DeleteOffsetsReply,
     DescribedGroup,
@@ -33,9 +35,11 @@ from broker.groups.events import (
     Sync,
     SyncReply,
 )
-from broker.groups.offsets import OffsetStore, check_committer, expired, of_gone_topics, offset_record
+from broker.groups.offsets import Dies, OffsetStore, always, check_committer, expired, of_gone_topics, offset_record
+from broker.groups.pending_offsets import PendingOffsets
 from broker.groups.records import GroupRecord, OffsetRecord, Record
 from broker.groups.rounds import Turn
+from broker.groups.verifications import Verifications
 from broker.types import TopicId
 
 
@@ -44,6 +48,8 @@ class GroupShard:
         self._config = config
         self.groups: dict[str, ClassicGroup] = {}
         self.offsets = OffsetStore()
+        self.pending = PendingOffsets()
+        self.verifications = Verifications()
         self.changed: set[str] = set()
         """Drained by the driver after each step."""
 
@@ -54,15 +60,36 @@ class GroupShard:
         if isinstance(record, OffsetRecord):
             self.offsets.replay(record)
             if record.value is not None:
+                self.pending.overtake(record)
                 self._group(record.group_id)
+            else:
+                self.pending.remove(record)
         elif record.value is not None:
             self._group(record.group_id).replay(record.value)
         else:
             # Compaction may have kept an older outcome in front of this: nothing of it survives.
             self.groups.pop(record.group_id, None)
-            if self.offsets.of_group(record.group_id):
+            if self._has_offsets(record.group_id):
                 self._group(record.group_id)
         self._forget_if_void(record.group_id)
+
+    def replay_in_transaction(self, record: Record, producer: TransactionalProducer) -> None:
+        if not isinstance(record, OffsetRecord) or record.value is None:
+            # No coordinator writes such a thing; whoever did meant it at once.
+            self.replay(record)
+            return
+        self.changed.add(record.group_id)
+        self.pending.add(record, producer)
+        self._group(record.group_id)
+
+    def complete_transaction(self, marker: TransactionMarker) -> None:
+        self.verifications.void(marker.producer_id)
+        in_force, concerned = self.pending.complete(marker.producer_id, commit=marker.commit)
+        for record in in_force:
+            self.offsets.replay(record)
+        for group_id in concerned:
+            self.changed.add(group_id)
+            self._forget_if_void(group_id)
 
     def on_loaded(self, now_ms: int) -> Decision[Record]:
         """Every member gets a full session to be heard in; an overfull group meets again."""
@@ -146,18 +173,47 @@ class GroupShard:
             member = group.members[event.member_id]
             member.last_heartbeat_ms = now_ms
             rounds.restart_session(turn, group, member)
+        return self._commit(turn, event, ticket)
+
+    def commit_offsets_in_transaction(
+        self, event: CommitOffsetsInTransaction, ticket: Ticket, now_ms: int
+    ) -> Decision[Record]:
+        """Records that the runtime writes in the name of the producer. They do not keep the member's session alive."""
+        turn = self._turn(now_ms)
+        group = self.groups.get(event.commit.group_id)
+        try:
+            if group is not None:
+                check_committer(group, event.commit, transactional=True)
+            elif event.commit.generation >= 0:
+                raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
+        except KafkaError as error:
+            turn.decision.reply(ticket, CommitReply(error=error.code))
+            return turn.decision
+        return self._commit(turn, event.commit, ticket)
+
+    def _commit(self, turn: Turn, event: CommitOffsets, ticket: Ticket) -> Decision[Record]:
         errors = []
         for item in event.offsets:
             try:
-                turn.decision.records.append(offset_record(event, item, self._config, now_ms))
+                turn.decision.records.append(offset_record(event, item, self._config, turn.now_ms))
                 errors.append(ErrorCode.NONE)
             except KafkaError as error:
                 errors.append(error.code)
         turn.decision.reply(ticket, CommitReply(errors=tuple(errors)))
         return turn.decision
 
-    def fetch_offsets(self, group_id: str, wanted: Iterable[tuple[str, int]] | None) -> list[FetchedOffset]:
-        return self.offsets.fetch(group_id, wanted)
+    def fetch_offsets(
+        self, group_id: str, wanted: Iterable[tuple[str, int]] | None, *, require_stable: bool = False
+    ) -> list[FetchedOffset]:
+        found = self.offsets.fetch(group_id, wanted)
+        if not require_stable or not self.pending.concerns(group_id):
+            return found
+        return [
+            FetchedOffset(topic=item.topic, partition=item.partition, error=ErrorCode.UNSTABLE_OFFSET_COMMIT)
+            if self.pending.is_unstable(group_id, item.topic, item.partition)
+            else item
+            for item in found
+        ]
 
     def delete_offsets(
         self, group_id: str, wanted: Sequence[tuple[str, int]], ticket: Ticket, now_ms: int
@@ -177,7 +233,8 @@ class GroupShard:
                 errors.append(ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)
                 continue
             errors.append(ErrorCode.NONE)
-            if self.offsets.get(group_id, topic, partition) is not None:
+            pending = self.pending.is_unstable(group_id, topic, partition)
+            if pending or self.offsets.get(group_id, topic, partition) is not None:
                 record = OffsetRecord(group_id=group_id, topic=topic, partition=partition, value=None)
                 turn.decision.records.append(record)
         turn.decision.reply(ticket, DeleteOffsetsReply(errors=tuple(errors)))
@@ -186,17 +243,22 @@ class GroupShard:
     def bury_offsets_of_gone_topics(self, topic_ids: Callable[[str], TopicId | None]) -> list[Record]:
         """Tombstones after topics were deleted; ``topic_ids`` knows the topics that exist now."""
         dies = of_gone_topics(topic_ids)
-        return [
-            record for group_id in list(self.offsets.groups()) for record in self.offsets.tombstones(group_id, dies)
-        ]
+        group_ids = dict.fromkeys((*self.offsets.groups(), *self.pending.groups()))
+        return [record for group_id in group_ids for record in self._tombstones(group_id, dies)]
 
     def expire(self, now_ms: int) -> list[Record]:
         """Tombstones for offsets past their retention, and for empty groups that then hold nothing."""
         records: list[Record] = []
         for group in self.groups.values():
-            dead = self.offsets.tombstones(group.group_id, expired(group, self._config.offsets_retention_ms, now_ms))
+            old = expired(group, self._config.offsets_retention_ms, now_ms)
+            dead = [
+                record
+                for record in self.offsets.tombstones(group.group_id, old)
+                if not self.pending.is_unstable(group.group_id, record.topic, record.partition)
+            ]
             records += dead
             kept = sum(map(len, self.offsets.of_group(group.group_id).values())) - len(dead)
+            kept += self.pending.concerns(group.group_id)
             if group.is_empty and not kept and not group.pending_joins and group.durable is not None:
                 records.append(GroupRecord(group_id=group.group_id, value=None))
         return records
@@ -214,7 +276,7 @@ class GroupShard:
             return turn.decision
         for member_id in list(group.pending_joins):
             rounds.drop(turn, group, member_id)
-        turn.decision.records += self.offsets.tombstones(group_id)
+        turn.decision.records += self._tombstones(group_id)
         if group.durable is not None:
             turn.decision.records.append(GroupRecord(group_id=group_id, value=None))
         turn.decision.reply(ticket, ErrorCode.NONE)
@@ -270,5 +332,14 @@ class GroupShard:
 
     def _forget_if_void(self, group_id: str) -> None:
         group = self.groups.get(group_id)
-        if group is not None and group.is_void and not self.offsets.of_group(group_id):
+        if group is not None and group.is_void and not self._has_offsets(group_id):
             del self.groups[group_id]
+
+    def _has_offsets(self, group_id: str) -> bool:
+        return bool(self.offsets.of_group(group_id)) or self.pending.concerns(group_id)
+
+    def _tombstones(self, group_id: str, dies: Dies = always) -> list[Record]:
+        """One for every partition of which an offset for which ``dies`` is in force or pending."""
+        found = self.offsets.tombstones(group_id, dies)
+        pending = self.pending.tombstones(group_id, dies)
+        return list(dict.fromkeys((*found, *pending)))

@@ -2,8 +2,8 @@
 
 Versions: v2 null topics = all and a top-level error, v5 leader epochs, v6 flexible, v7 require_stable, v8 several
 groups, v9 member id and epoch (of the consumer protocol, ignored for classic groups), v10 topics by id. A partition
-nobody committed is offset -1 with empty metadata and no error. No transaction is ever pending yet, so require_stable
-changes nothing.
+nobody committed is offset -1 with empty metadata and no error. Under require_stable a partition with an offset pending
+in an open transaction is UNSTABLE_OFFSET_COMMIT.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ async def handle(request: Request, message: Any, services: Services) -> Any:
     if request.api_version < _GROUPS_SINCE_VERSION:
         return await _one_group(request, message, services)
     by_id = request.api_version >= _TOPIC_IDS_SINCE_VERSION
-    groups = await asyncio.gather(*(_group(group, by_id, services) for group in message.groups))
+    stable = bool(message.require_stable)
+    groups = await asyncio.gather(*(_group(group, by_id, stable, services) for group in message.groups))
     return m.OffsetFetchResponse(groups=list(groups))
 
 
@@ -41,7 +42,9 @@ async def _one_group(request: Request, message: Any, services: Services) -> Any:
     if message.topics is not None:
         wanted = [(topic.name, index) for topic in message.topics for index in topic.partition_indexes]
     try:
-        found = await services.groups.fetch_offsets(message.group_id, wanted)
+        found = await services.groups.fetch_offsets(
+            message.group_id, wanted, require_stable=bool(message.require_stable)
+        )
     except KafkaError as error:
         if request.api_version >= _ERROR_SINCE_VERSION:
             return m.OffsetFetchResponse(error_code=int(error.code), topics=[])
@@ -60,7 +63,7 @@ def _topics_by_name(found: list[FetchedOffset], error: ErrorCode) -> list[Any]:
                     committed_offset=item.offset,
                     committed_leader_epoch=item.leader_epoch,
                     metadata=item.metadata,
-                    error_code=int(error),
+                    error_code=int(error or item.error),
                 )
                 for item in items
             ],
@@ -72,14 +75,14 @@ def _topics_by_name(found: list[FetchedOffset], error: ErrorCode) -> list[Any]:
 # Since v8 --------------------------------------------------------------------------------------------
 
 
-async def _group(group: Any, by_id: bool, services: Services) -> Any:
+async def _group(group: Any, by_id: bool, require_stable: bool, services: Services) -> Any:
     response = m.OffsetFetchResponse.OffsetFetchResponseGroup
     names, unknown_ids = _names(group, by_id, services)
     wanted = None
     if group.topics is not None:
         wanted = [(name, index) for name, topic in names for index in topic.partition_indexes]
     try:
-        found = await services.groups.fetch_offsets(group.group_id, wanted)
+        found = await services.groups.fetch_offsets(group.group_id, wanted, require_stable=require_stable)
     except KafkaError as error:
         return response(group_id=group.group_id, topics=[], error_code=int(error.code))
     topics = [
@@ -113,7 +116,7 @@ def _topic(name: str, items: list[FetchedOffset], by_id: bool, services: Service
         identity = {"topic_id": image.topic_id}
     return m.OffsetFetchResponse.OffsetFetchResponseTopics(
         **identity,
-        partitions=[_partition(item.partition, item, ErrorCode.NONE) for item in items],
+        partitions=[_partition(item.partition, item, item.error) for item in items],
     )
 
 

@@ -30,6 +30,7 @@ class MemoryPartition:
         self.batches: list[bytes] = []
         self.commits = True
         self.refusal: ErrorCode | None = None
+        self.producer_epochs: dict[int, int] = {}
         self.log = SimpleNamespace(
             log_start_offset=0, log_end_offset=0, config=SimpleNamespace(max_message_bytes=1_048_588), read=self._read
         )
@@ -41,6 +42,11 @@ class MemoryPartition:
             raise KafkaError(self.refusal)
         if leader_epoch != self.leader_epoch:
             raise KafkaError(ErrorCode.FENCED_LEADER_EPOCH)
+        header = batch.read_header(records)
+        if header.producer_epoch < self.producer_epochs.get(header.producer_id, -1):
+            raise KafkaError(ErrorCode.INVALID_PRODUCER_EPOCH)
+        if header.has_producer_id:
+            self.producer_epochs[header.producer_id] = header.producer_epoch
         batch.stamp(records, 0, self.log.log_end_offset, leader_epoch)
         self.batches.append(bytes(records))
         self.log.log_end_offset += batch.read_header(records).record_count
@@ -142,9 +148,9 @@ class MemoryPartitions:
 class World:
     """A coordinator and what surrounds it; ``call`` speaks to it through a handler, as bytes, in any version."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, *, partition_count: int = 4, **config: Any) -> None:
         self.clock = ManualClock()
-        self.cluster = MemoryCluster()
+        self.cluster = MemoryCluster(partition_count)
         self.partitions = MemoryPartitions(self.cluster)
         self.config = BrokerConfig(group_initial_rebalance_delay_ms=0, **config)
         self.groups = self.new_coordinator()
@@ -173,6 +179,12 @@ class World:
         self.groups = self.new_coordinator()
         await self.groups.start()
         await eventually(lambda: not any(seat.loading for seat in self.groups.seats()))
+
+    @property
+    def offsets_partition(self) -> MemoryPartition:
+        """The only one there is in a world with ``partition_count=1``."""
+        (partition,) = self.partitions.partitions.values()
+        return partition
 
     async def call(self, handler: Any, version: int, message: Any, *, listener: str = "client") -> Any:
         body = codec.encode_request(int(handler.API), version, message)
