@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from broker.clock import Clock
@@ -142,15 +143,16 @@ class GroupCoordinator:
         self._runtime.resign(topic_partition.partition)
 
     def _on_delta(self, delta: ImageDelta) -> None:
-        if delta.deleted_topics:
+        deleted = frozenset(topic.name for topic in delta.deleted_topics)
+        if deleted:
             for index in self._runtime.seats():
-                self._runtime.propose(index, self._bury)
+                self._runtime.propose(index, partial(self._bury, deleted=deleted))
 
     def _on_loaded(self, index: int, shard: GroupShard, now_ms: int) -> Decision[Record]:
         shard.changed.update(shard.groups)
         return self._bury(shard, now_ms)
 
-    def _bury(self, shard: GroupShard, now_ms: int) -> Decision[Record]:
+    def _bury(self, shard: GroupShard, now_ms: int, *, deleted: frozenset[str] = frozenset()) -> Decision[Record]:
         """Tombstones for the offsets of topics that are gone."""
         topics = self._cluster.image.topics_by_name
         if OFFSETS_TOPIC not in topics:
@@ -160,7 +162,7 @@ class GroupCoordinator:
             topic = topics.get(name)
             return None if topic is None else topic.topic_id
 
-        return Decision(records=shard.bury_offsets_of_gone_topics(topic_id))
+        return Decision(records=shard.bury_offsets_of_gone_topics(topic_id, deleted))
 
     # Finding -----------------------------------------------------------------------------------------
 

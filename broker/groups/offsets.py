@@ -162,13 +162,16 @@ def expired(group: ClassicGroup, retention_ms: int, now_ms: int) -> Dies:
     return never
 
 
-def of_gone_topics(topic_ids: Callable[[str], TopicId | None]) -> Dies:
+def of_gone_topics(topic_ids: Callable[[str], TopicId | None], deleted: frozenset[str] = frozenset()) -> Dies:
     """Offsets that belong to a topic that was deleted, or deleted and created anew under the same name.
 
-    Only records that name their topic's id can be judged; the others are left to expiry.
+    A record that names its topic's id can be judged at any time. One that does not (an old client chose its own
+    retention, or Apache Kafka wrote it) dies only with a topic just ``deleted``; else it is left to expiry.
     """
 
     def dies(topic: str, partition: int, value: OffsetValue) -> bool:
-        return value.topic_id != ZERO_TOPIC_ID and topic_ids(topic) != value.topic_id
+        if value.topic_id == ZERO_TOPIC_ID:
+            return topic in deleted
+        return topic_ids(topic) != value.topic_id
 
     return dies

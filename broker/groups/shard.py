@@ -240,9 +240,11 @@ class GroupShard:
         turn.decision.reply(ticket, DeleteOffsetsReply(errors=tuple(errors)))
         return turn.decision
 
-    def bury_offsets_of_gone_topics(self, topic_ids: Callable[[str], TopicId | None]) -> list[Record]:
+    def bury_offsets_of_gone_topics(
+        self, topic_ids: Callable[[str], TopicId | None], deleted: frozenset[str] = frozenset()
+    ) -> list[Record]:
         """Tombstones after topics were deleted; ``topic_ids`` knows the topics that exist now."""
-        dies = of_gone_topics(topic_ids)
+        dies = of_gone_topics(topic_ids, deleted)
         group_ids = dict.fromkeys((*self.offsets.groups(), *self.pending.groups()))
         return [record for group_id in group_ids for record in self._tombstones(group_id, dies)]
 

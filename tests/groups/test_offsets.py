@@ -129,6 +129,13 @@ def test_offsets_that_do_not_name_their_topic_id_are_left_to_expiry() -> None:
     assert stage.shard.bury_offsets_of_gone_topics({}.get) == []
 
 
+def test_offsets_that_do_not_name_their_topic_id_die_when_their_topic_is_deleted_before_our_eyes() -> None:
+    stage = Stage()
+    stage.commit(offset("gone"), offset("here"))
+    records = stage.shard.bury_offsets_of_gone_topics({}.get, frozenset({"gone"}))
+    assert records == [OffsetRecord(group_id=GROUP, topic="gone", partition=0, value=None)]
+
+
 # Expiry ----------------------------------------------------------------------------------------------
 
 
