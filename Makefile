@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint bench nightly screenshots clean help
+.PHONY: run test lint bench bench-kafka nightly screenshots clean help
 
 run: $(VENV)/.run-installed ## Start everything (options: OTTLA_* variables, see `manage.py up --help`)
 	@exec $(BIN)/python manage.py up
@@ -23,6 +23,9 @@ lint: $(VENV)/.dev-installed ## Style, format and types
 bench: $(VENV)/.dev-installed ## Measure the broker; a table here, JSON in bench/results/
 	$(BIN)/python -m bench
 
+bench-kafka: $(VENV)/.dev-installed ## The same beside Apache Kafka, with ratios (needs Java and Maven)
+	$(BIN)/python -m bench.apache
+
 nightly: $(VENV)/.dev-installed ## Tests too slow for every change
 	@sh .ci/install-test-tools
 	$(BIN)/pytest -m nightly --timeout 1800
@@ -36,7 +39,7 @@ clean: ## Remove the virtual environment and caches; ./var with your data stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.run-installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(PIP_INSTALL) --editable .

@@ -6,7 +6,7 @@ import argparse
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from bench import report, rows
+from bench import growth, report, rows
 
 PARTS = {
     "os": lambda scale: rows.produce_and_fetch("os", scale),
@@ -14,6 +14,7 @@ PARTS = {
     "client": lambda scale: rows.client_throughput("os", scale),
     "latency": rows.latencies,
     "fixed": rows.fixed_costs,
+    "growth": growth.growth,
 }
 
 

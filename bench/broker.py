@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,24 +14,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from bench.process import cpu_seconds, free_ports, rss_mb
+
 READY_SECONDS_MAX = 30
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-def free_port_pair() -> int:
-    """A client port whose internal port (+10000) is free as well."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port + 10_000 > 65_535:
-            continue
-        try:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", port + 10_000))
-        except OSError:
-            continue
-        return port
 
 
 class BrokerUnderTest:
@@ -41,9 +25,11 @@ class BrokerUnderTest:
     ``started_seconds`` is from process creation to its ``ready`` line.
     """
 
+    name = "Ottla"
+
     def __init__(self, **environment: str) -> None:
         self._environment = environment
-        self.port = free_port_pair()
+        (self.port,) = free_ports(1)
         self.home = Path(tempfile.mkdtemp(prefix="ottla-bench-"))
         self.started_seconds = 0.0
         self._process: subprocess.Popen[str] | None = None
@@ -87,12 +73,9 @@ class BrokerUnderTest:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def cpu_seconds(self) -> float:
-        """User plus system time of the process since its start."""
         assert self._process is not None
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+        return cpu_seconds(self._process.pid)
 
     def rss_mb(self) -> float:
         assert self._process is not None
-        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return rss_mb(self._process.pid)

@@ -1,17 +1,23 @@
-"""Load and latency through confluent-kafka: what an ordinary client sees."""
+"""Latency and transactions through confluent-kafka: what an ordinary client sees. Its throughput is in ``native.py``."""
 
 from __future__ import annotations
 
-import struct
-import threading
+import json
+import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
+from bench.latency_reader import STAMP, WARM_UP
 from bench.raw import Throughput
 
-_STAMP = struct.Struct(">d")
+WARM_UP_SECONDS_MAX = 30.0
+RUN_UP_SECONDS = 2.0
+"""At full rate and not measured: a fresh topic's first segment and a cold JIT are not what the row is about."""
+WARM_UP_TRANSACTIONS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,118 +30,65 @@ class Latency:
     max_ms: float
 
 
-def produce(
-    bootstrap: str, topic: str, *, record_bytes: int, batch_bytes: int, acks: str, total_bytes: int
-) -> Throughput:
-    """Python's own loop bounds this one: compare it with itself, not with the raw client."""
-    producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "acks": acks,
-            "linger.ms": 5,
-            "batch.size": batch_bytes,
-            "message.max.bytes": max(1_000_000, batch_bytes),
-            "queue.buffering.max.messages": 1_000_000,
-            "queue.buffering.max.kbytes": 512_000,
-        }
-    )
-    value = b"x" * record_bytes
-    count = total_bytes // record_bytes
-    began = time.monotonic()
-    for index in range(count):
-        while True:
-            try:
-                producer.produce(topic, value)
-                break
-            except BufferError:
-                producer.poll(0.01)
-        if not index & 1023:
-            producer.poll(0)
-    undelivered = producer.flush(120)
-    seconds = time.monotonic() - began
-    if undelivered:
-        raise RuntimeError(f"{undelivered} records were not delivered")
-    return Throughput(records=count, megabytes=count * record_bytes / 1e6, seconds=seconds, requests=0)
-
-
-def consume(bootstrap: str, topic: str, *, count: int) -> Throughput:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "bench",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    consumer.assign([TopicPartition(topic, 0, 0)])
-    got = size = 0
-    began = time.monotonic()
-    try:
-        while got < count:
-            batch = consumer.consume(min(10_000, count - got), timeout=10)
-            if not batch:
-                raise RuntimeError(f"no more records after {got} of {count}")
-            got += len(batch)
-            size += sum(len(message.value()) for message in batch)
-        seconds = time.monotonic() - began
-    finally:
-        consumer.close()
-    return Throughput(records=got, megabytes=size / 1e6, seconds=seconds, requests=0)
-
-
 def end_to_end(bootstrap: str, topic: str, *, rate: int, seconds: float, acks: str, record_bytes: int = 100) -> Latency:
-    """Produce at a steady rate with linger 0 while a consumer thread polls."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "bench-latency",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 500,
-        }
+    """Produce at a steady rate with linger 0 while another process polls."""
+    expected = int(rate * seconds)
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "bench.latency_reader", bootstrap, topic, str(expected)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    consumer.assign([TopicPartition(topic, 0)])
-    latencies: list[float] = []
-    warmed, stopping = threading.Event(), threading.Event()
-
-    def read() -> None:
-        while not stopping.is_set():
-            message = consumer.poll(0.1)
-            if message is None or message.error():
-                continue
-            sent = _STAMP.unpack_from(message.value())[0]
-            if sent:
-                latencies.append(time.monotonic() - sent)
-            else:
-                warmed.set()
-
-    reader = threading.Thread(target=read)
-    reader.start()
+    assert reader.stdout is not None
     producer = Producer({"bootstrap.servers": bootstrap, "acks": acks, "linger.ms": 0})
-    padding = b"x" * (record_bytes - _STAMP.size)
+    padding = b"x" * (record_bytes - STAMP.size)
     try:
-        while not warmed.wait(0.1):
-            producer.produce(topic, _STAMP.pack(0.0) + padding)
+        os.set_blocking(reader.stdout.fileno(), False)
+        deadline = time.monotonic() + WARM_UP_SECONDS_MAX
+        while not reader.stdout.readline():
+            if time.monotonic() > deadline:
+                raise RuntimeError("the reader of the latency row never saw a record")
+            producer.produce(topic, STAMP.pack(WARM_UP) + padding)
             producer.flush(1)
-        expected = int(rate * seconds)
+            time.sleep(0.1)
+        os.set_blocking(reader.stdout.fileno(), True)
         began = time.monotonic()
-        for index in range(expected):
+        warm_up = int(rate * RUN_UP_SECONDS)
+        for index in range(warm_up + expected):
             due = began + index / rate
             while (now := time.monotonic()) < due:
                 time.sleep(due - now)
-            producer.produce(topic, _STAMP.pack(time.monotonic()) + padding)
+            producer.produce(topic, STAMP.pack(now if index >= warm_up else WARM_UP) + padding)
             producer.poll(0)
         producer.flush(30)
-        deadline = time.monotonic() + 5
-        while len(latencies) < expected and time.monotonic() < deadline:
-            time.sleep(0.01)
+        ordered = json.loads(reader.stdout.readline())
     finally:
-        stopping.set()
-        reader.join()
-        consumer.close()
-    ordered = sorted(latencies)
+        reader.kill()
+        reader.wait()
+    if len(ordered) < expected:
+        raise RuntimeError(f"{len(ordered)} of {expected} records of the latency row arrived")
     return Latency(
         samples=len(ordered),
-        p50_ms=ordered[len(ordered) // 2] * 1e3,
-        p99_ms=ordered[len(ordered) * 99 // 100] * 1e3,
-        max_ms=ordered[-1] * 1e3,
+        p50_ms=ordered[len(ordered) // 2],
+        p99_ms=ordered[len(ordered) * 99 // 100],
+        max_ms=ordered[-1],
     )
+
+
+def transactions(bootstrap: str, topic: str, *, count: int, records_each: int, record_bytes: int) -> Throughput:
+    """``count`` transactions one after the other, each committed before the next begins."""
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "transactional.id": f"bench-{topic}", "linger.ms": 0, "acks": "all"}
+    )
+    producer.init_transactions(60)
+    value = b"x" * record_bytes
+    began = 0.0
+    for number in range(-WARM_UP_TRANSACTIONS, count):
+        if number == 0:
+            began = time.monotonic()
+        producer.begin_transaction()
+        for _ in range(records_each):
+            producer.produce(topic, value)
+        producer.commit_transaction(60)
+    seconds = time.monotonic() - began
+    records = count * records_each
+    return Throughput(records=records, megabytes=records * record_bytes / 1e6, seconds=seconds, requests=count)

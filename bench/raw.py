@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from broker.protocol import codec, header, messages
 from broker.protocol.api import ApiKey
@@ -80,6 +81,13 @@ class RawConnection:
         self._receive_exactly(size)
         return memoryview(self._buffer)[:size]
 
+    def call(self, api_key: ApiKey, version: int, request: Any) -> Any:
+        """One request message, its response message."""
+        self.send(frame(api_key, version, codec.encode_request(api_key, version, request)))
+        answer = self.receive()
+        at = header.skip_response_header(api_key, version, answer)[1]
+        return codec.decode_response(api_key, version, bytes(answer[at:]))
+
     def _receive_exactly(self, size: int) -> None:
         view, at = memoryview(self._buffer), 0
         while at < size:
@@ -95,17 +103,13 @@ def create_topic(port: int, name: str, partitions: int = 1) -> None:
         name=name, num_partitions=partitions, replication_factor=1, assignments=[], configs=[]
     )
     request = messages.CreateTopicsRequest(topics=[topic], timeout=30_000, validate_only=False)
-    body = codec.encode_request(ApiKey.CREATE_TOPICS, _CREATE_VERSION, request)
     connection = RawConnection(port)
     try:
-        connection.send(frame(ApiKey.CREATE_TOPICS, _CREATE_VERSION, body))
-        answer = connection.receive()
-        at = header.skip_response_header(ApiKey.CREATE_TOPICS, _CREATE_VERSION, answer)[1]
-        response = codec.decode_response(ApiKey.CREATE_TOPICS, _CREATE_VERSION, bytes(answer[at:]))
-        if response.topics[0].error_code:
-            raise RuntimeError(f"create {name}: error {response.topics[0].error_code}")
+        response = connection.call(ApiKey.CREATE_TOPICS, _CREATE_VERSION, request)
     finally:
         connection.close()
+    if response.topics[0].error_code:
+        raise RuntimeError(f"create {name}: error {response.topics[0].error_code}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

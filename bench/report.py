@@ -23,6 +23,9 @@ COLUMNS = {
     "p50_ms": ("p50 ms", "{:.3f}"),
     "p99_ms": ("p99 ms", "{:.2f}"),
     "max_ms": ("max ms", "{:.1f}"),
+    "produce_us": ("produce µs", "{:,.0f}"),
+    "fetch_us": ("fetch µs", "{:,.0f}"),
+    "cpu_us": ("CPU µs/request", "{:,.0f}"),
     "seconds": ("seconds", "{:.2f}"),
     "rss_mb": ("RSS MB", "{:.0f}"),
     "cpu_percent": ("CPU %", "{:.2f}"),
@@ -44,6 +47,9 @@ def show(rows: list[Row]) -> None:
 def store(rows: list[Row]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "kernel": platform.release()}
-    path.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1))
+    path.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
     return path
+
+
+def machine() -> dict[str, object]:
+    return {"python": platform.python_version(), "cores": os.cpu_count(), "kernel": platform.release()}

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench import librdkafka, raw
+from bench import librdkafka, native, raw
 from bench.broker import BrokerUnderTest
 
 SIZES = (100, 1_000, 10_000)
@@ -59,13 +59,13 @@ def client_throughput(durability: str, scale: float) -> Iterator[Row]:
     with BrokerUnderTest(OTTLA_ACK_DURABILITY=durability) as broker:
         for size in SIZES:
             raw.create_topic(broker.port, f"c{size}")
-            total = int((30 if size == 100 else 150) * MB * scale)
-            got = librdkafka.produce(
-                broker.bootstrap, f"c{size}", record_bytes=size, batch_bytes=1_000_000, acks="all", total_bytes=total
+            count = int((300 if size > 100 else 100) * MB * scale) // size
+            got = native.produce(
+                broker.bootstrap, f"c{size}", count=count, record_bytes=size, batch_size=1_000_000, acks="all"
             )
-            yield Row(name=f"confluent-kafka produce {size} B, acks=all, {durability}", figures=_throughput(got))
-            got = librdkafka.consume(broker.bootstrap, f"c{size}", count=got.records)
-            yield Row(name=f"confluent-kafka consume {size} B, {durability}", figures=_throughput(got))
+            yield Row(name=f"librdkafka produce {size} B, acks=all, {durability}", figures=_throughput(got))
+            got = native.consume(broker.bootstrap, f"c{size}", count=got.records, record_bytes=size)
+            yield Row(name=f"librdkafka consume {size} B, {durability}", figures=_throughput(got))
 
 
 def latencies(scale: float) -> Iterator[Row]:

@@ -1,0 +1,112 @@
+"""`python -m bench.apache`: Ottla beside Apache Kafka, row by row, with the ratio. What `make bench-kafka` runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from bench.apache import rows
+from bench.apache.class_path import NoApacheKafka, class_path
+from bench.apache.series import Compared, apart, together
+from bench.apache.server import ApacheKafka
+from bench.broker import BrokerUnderTest
+from bench.report import RESULTS, machine
+
+PARTS = ("throughput", "latency", "flush", "fixed")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.apache", description=__doc__)
+    parser.add_argument("--only", choices=PARTS, action="append", help="run these parts alone")
+    parser.add_argument("--rows", default="", help="only rows whose name contains this")
+    parser.add_argument("--rounds", type=int, default=3, help="counted measurements per row and broker")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiply the amount of data and the durations")
+    arguments = parser.parse_args()
+    try:
+        class_path()
+    except NoApacheKafka as reason:
+        print(f"There is nothing to compare with: {reason}", file=sys.stderr)
+        return 1
+    found: list[Compared] = []
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), transient=True) as progress:
+        task = progress.add_task("starting both brokers")
+        for part in arguments.only or PARTS:
+            for compared in _part(part, arguments.rows, arguments.rounds, arguments.scale):
+                found.append(compared)
+                progress.update(task, description=f"{part}: {compared.name} {compared.ratio:.2f}×")
+    _show(found)
+    print(f"stored in {_store(found)}")
+    return 0
+
+
+def _part(part: str, word: str, rounds: int, scale: float) -> Iterator[Compared]:
+    def chosen(wanted: Iterator[rows.Row]) -> list[rows.Row]:
+        return [row for row in wanted if word in row.name]
+
+    def ottla_os() -> BrokerUnderTest:
+        return BrokerUnderTest(OTTLA_ACK_DURABILITY="os")
+
+    def ottla_flush() -> BrokerUnderTest:
+        return BrokerUnderTest(OTTLA_ACK_DURABILITY="flush")
+
+    def kafka_flush() -> ApacheKafka:
+        return ApacheKafka(**{"log.flush.interval.messages": "1"})
+
+    if part == "throughput" and (wanted := chosen(rows.throughput_rows())):
+        return together(wanted, ottla_os, ApacheKafka, rounds=rounds, scale=scale)
+    if part == "latency" and (wanted := chosen(rows.latency_rows())):
+        return together(wanted, ottla_os, ApacheKafka, rounds=rounds, scale=scale)
+    if part == "flush" and (wanted := chosen(rows.flush_rows())):
+        return together(wanted, ottla_flush, kafka_flush, rounds=rounds, scale=scale)
+    if part == "fixed" and (wanted := chosen(rows.fixed_rows())):
+        return apart(wanted, ottla_os, ApacheKafka, rounds=min(rounds, 3), scale=scale)
+    return iter(())
+
+
+def _show(found: list[Compared]) -> None:
+    table = Table("row", "unit", "Ottla", "Kafka", "ratio", "aim", "")
+    for column in table.columns[2:6]:
+        column.justify = "right"
+    for compared in found:
+        bound = "≤" if compared.figure.less_is_better else "≥"
+        table.add_row(
+            compared.name,
+            compared.figure.unit,
+            f"{statistics.median(compared.ottla):,.3g}",
+            f"{statistics.median(compared.kafka):,.3g}",
+            f"{compared.ratio:.2f}",
+            f"{bound} {compared.figure.aim:g}",
+            "" if compared.met else "short",
+        )
+    Console(width=160).print(table)
+
+
+def _store(found: list[Compared]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / time.strftime("kafka-%Y%m%d-%H%M%S.json")
+    kept = [
+        {
+            "row": compared.name,
+            "unit": compared.figure.unit,
+            "aim": compared.figure.aim,
+            "ottla": compared.ottla,
+            "kafka": compared.kafka,
+            "ratio": compared.ratio,
+        }
+        for compared in found
+    ]
+    path.write_text(json.dumps({"machine": machine(), "rows": kept}, indent=1))
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
