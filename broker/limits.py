@@ -34,6 +34,12 @@ REQUEST_ELEMENTS_MAX = 4 * REQUEST_PARTITIONS_MAX
 RESPONSE_ELEMENTS_MAX = 4_000_000
 """The same for responses, which come from brokers we chose to talk to."""
 TOPIC_NAME_LENGTH_MAX = 249
+CONFIG_RESOURCE_NAME_LENGTH_MAX = 1_024
+"""Characters of the name of a group or of a client-metrics subscription that configs are kept for."""
+GROUPS_WITH_CONFIGS_MAX = 10_000
+CLIENT_METRICS_SUBSCRIPTIONS_MAX = 256
+CLIENT_METRICS_PATTERN_LENGTH_MAX = 256
+"""Characters of one regular expression in a subscription's `match`."""
 CONFIG_VALUE_LENGTH_MAX = 65_536
 """Characters of one config value: it is kept in the metadata store and in the memory of every broker."""
 QUOTED_LENGTH_MAX = 256

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from broker import limits
 from broker.client.addresses import parse_bootstrap
 from broker.client.asynchronous import AsyncClient
+from broker.client.configs import ResourceType
 from broker.client.connection import CONNECT_TIMEOUT_SECONDS
 from broker.client.errors import ClientConnectionError, ClientTimeoutError
 from broker.client.internal import RETENTION_TIMEOUT_SECONDS
@@ -45,7 +46,7 @@ from broker.protocol.records import Record as RecordToProduce
 from broker.telemetry.sample import TelemetryResponse
 from broker.types import TopicPartition
 
-__all__ = ["Client", "ClientConnectionError", "ClientTimeoutError", "KafkaError"]
+__all__ = ["Client", "ClientConnectionError", "ClientTimeoutError", "KafkaError", "ResourceType"]
 
 CALL_ATTEMPTS_TIME_FACTOR = 3
 """A call may look up leaders and try again: all of it gets this many request timeouts."""
@@ -136,6 +137,32 @@ class Client:
     ) -> None:
         """Of one broker; None: for all brokers at once."""
         self._run(lambda client: client.configs.alter_broker(broker_id, changes, validate_only=validate_only))
+
+    def describe_group_configs(self, group_id: str) -> list[ConfigEntry]:
+        return self._run(lambda client: client.configs.describe_group(group_id))
+
+    def alter_group_configs(
+        self, group_id: str, changes: Mapping[str, str | None], validate_only: bool = False
+    ) -> None:
+        """Set each config; None gives the group the broker's value again."""
+        self._run(lambda client: client.configs.alter_group(group_id, changes, validate_only=validate_only))
+
+    def describe_client_metrics(self, name: str) -> list[ConfigEntry]:
+        return self._run(lambda client: client.configs.describe_client_metrics(name))
+
+    def alter_client_metrics(self, name: str, changes: Mapping[str, str | None], validate_only: bool = False) -> None:
+        """Make, change or (with None for all its configs) remove a client-metrics subscription."""
+        self._run(lambda client: client.configs.alter_client_metrics(name, changes, validate_only=validate_only))
+
+    def describe_loggers(self, broker_id: int) -> list[ConfigEntry]:
+        return self._run(lambda client: client.configs.describe_loggers(broker_id))
+
+    def alter_loggers(self, broker_id: int, changes: Mapping[str, str | None], validate_only: bool = False) -> None:
+        """Log levels (TRACE … FATAL) of one broker's process, until it ends."""
+        self._run(lambda client: client.configs.alter_loggers(broker_id, changes, validate_only=validate_only))
+
+    def list_config_resources(self, kind: ResourceType) -> list[str]:
+        return self._run(lambda client: client.configs.list_resources(kind))
 
     # Records ---------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Reading and changing configs of topics and brokers."""
+"""Reading and changing configs of topics, brokers, groups and client-metrics subscriptions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from broker.protocol.api import ApiKey
 class ResourceType(IntEnum):
     TOPIC = 2
     BROKER = 4
+    BROKER_LOGGER = 8
+    CLIENT_METRICS = 16
+    GROUP = 32
 
 
 class AlterOperation(IntEnum):
@@ -50,6 +53,41 @@ class ConfigsClient:
     ) -> None:
         """Change one broker's dynamic configs, or with None those of all brokers."""
         await self._alter(ResourceType.BROKER, _broker_name(broker_id), changes, validate_only, broker_id)
+
+    async def describe_group(self, group_id: str) -> list[ConfigEntry]:
+        """The configs of a consumer group: its own, or what it inherits from the brokers."""
+        return await self._describe(ResourceType.GROUP, group_id, None)
+
+    async def alter_group(
+        self, group_id: str, changes: Mapping[str, str | None], *, validate_only: bool = False
+    ) -> None:
+        await self._alter(ResourceType.GROUP, group_id, changes, validate_only, None)
+
+    async def describe_client_metrics(self, name: str) -> list[ConfigEntry]:
+        """A client-metrics subscription (KIP-714)."""
+        return await self._describe(ResourceType.CLIENT_METRICS, name, None)
+
+    async def alter_client_metrics(
+        self, name: str, changes: Mapping[str, str | None], *, validate_only: bool = False
+    ) -> None:
+        """Made by its first config, gone with its last."""
+        await self._alter(ResourceType.CLIENT_METRICS, name, changes, validate_only, None)
+
+    async def describe_loggers(self, broker_id: int) -> list[ConfigEntry]:
+        """The log levels of one broker's process."""
+        return await self._describe(ResourceType.BROKER_LOGGER, str(broker_id), broker_id)
+
+    async def alter_loggers(
+        self, broker_id: int, changes: Mapping[str, str | None], *, validate_only: bool = False
+    ) -> None:
+        await self._alter(ResourceType.BROKER_LOGGER, str(broker_id), changes, validate_only, broker_id)
+
+    async def list_resources(self, kind: ResourceType) -> list[str]:
+        """Names of what has configs of its own; needs a broker of Kafka 4.1 or later."""
+        request = m.ListConfigResourcesRequest(resource_types=[kind])
+        response = await self._router.call_any(ApiKey.LIST_CONFIG_RESOURCES, request)
+        raise_for_code(response.error_code)
+        return [resource.resource_name for resource in response.config_resources]
 
     async def _describe(self, kind: ResourceType, name: str, broker_id: int | None) -> list[ConfigEntry]:
         resource = m.DescribeConfigsRequest.DescribeConfigsResource(

@@ -14,10 +14,14 @@ from broker.errors import ErrorCode, KafkaError
 
 
 class ResourceType(IntEnum):
-    """ConfigResource types on the wire. Others exist (loggers, client metrics, groups) and are refused."""
+    """ConfigResource types on the wire."""
 
     TOPIC = 2
     BROKER = 4
+    BROKER_LOGGER = 8
+    """Of one process and never stored: see ``config/loggers.py``."""
+    CLIENT_METRICS = 16
+    GROUP = 32
 
 
 class ConfigOperation(IntEnum):
@@ -40,7 +44,7 @@ class ResourceChange:
 
     type: int
     name: str
-    """The topic's name or the broker's id as text; empty means all brokers."""
+    """The topic's, subscription's or group's name, or the broker's id as text; empty means all brokers."""
     changes: Sequence[ConfigChange]
     replace: bool = False
     """AlterConfigs: what is not named goes back to its default."""

@@ -75,6 +75,12 @@ class ClusterImage:
     broker_configs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Dynamic configs by broker id as text; ``""`` holds those of all brokers."""
     broker_configs_versions: Mapping[str, int] = field(default_factory=dict)
+    group_configs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Group id → its own overrides; see ``config/group.py``. A group without any is not listed."""
+    group_configs_versions: Mapping[str, int] = field(default_factory=dict)
+    client_metrics_configs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Client-metrics subscriptions by name; see ``config/client_metrics.py``."""
+    client_metrics_configs_versions: Mapping[str, int] = field(default_factory=dict)
 
     def partition(self, topic: str, index: int) -> PartitionImage | None:
         found = self.topics_by_name.get(topic)
@@ -123,6 +129,14 @@ class ImageDelta:
     def broker_configs_changed(self) -> bool:
         return self.old.broker_configs != self.new.broker_configs
 
+    @property
+    def group_configs_changed(self) -> bool:
+        return self.old.group_configs is not self.new.group_configs
+
+    @property
+    def client_metrics_changed(self) -> bool:
+        return self.old.client_metrics_configs is not self.new.client_metrics_configs
+
     def _touched(self) -> Iterator[TopicImage]:
         if self.old.topics_by_id is self.new.topics_by_id:
             return
@@ -137,8 +151,7 @@ def fold(image: ClusterImage, commit: Commit) -> ClusterImage:
     changes: dict[str, object] = {"revision": commit.revision}
     brokers: dict[BrokerId, BrokerImage] | None = None
     incarnations: dict[BrokerId, str] | None = None
-    configs: dict[str, Mapping[str, str]] | None = None
-    versions: dict[str, int] = dict(image.broker_configs_versions)
+    configs = _ConfigsFold(image)
 
     for key, entry in _changes(commit):
         if key.startswith(records.PARTITIONS):
@@ -151,9 +164,8 @@ def fold(image: ClusterImage, commit: Commit) -> ClusterImage:
         elif key.startswith(records.INCARNATIONS):
             incarnations = dict(image.incarnations) if incarnations is None else incarnations
             _fold_incarnation(incarnations, key, entry)
-        elif key.startswith(records.BROKER_CONFIGS):
-            configs = dict(image.broker_configs) if configs is None else configs
-            _fold_broker_configs(configs, versions, key, entry)
+        elif key.startswith(records.CONFIGS):
+            configs.resource(key, entry)
         else:
             changes.update(_fold_singleton(key, entry))
 
@@ -161,9 +173,7 @@ def fold(image: ClusterImage, commit: Commit) -> ClusterImage:
         changes["brokers"] = dict(sorted(brokers.items()))
     if incarnations is not None:
         changes["incarnations"] = incarnations
-    if configs is not None:
-        changes["broker_configs"] = configs
-        changes["broker_configs_versions"] = versions
+    changes.update(configs.changes)
     changes.update(topics.result())
     return replace(image, **changes)  # type: ignore[arg-type]
 
@@ -206,19 +216,6 @@ def _fold_incarnation(incarnations: dict[BrokerId, str], key: str, entry: Entry 
         incarnations[broker_id] = records.decode(key, entry.value, records.IncarnationRecord).incarnation
 
 
-def _fold_broker_configs(
-    configs: dict[str, Mapping[str, str]], versions: dict[str, int], key: str, entry: Entry | None
-) -> None:
-    name = key.removeprefix(records.BROKER_CONFIGS)
-    broker_id = "" if name == records.DEFAULT_BROKER else name
-    if entry is None:
-        configs.pop(broker_id, None)
-        versions.pop(broker_id, None)
-    else:
-        configs[broker_id] = records.decode(key, entry.value, records.BrokerConfigsRecord).configs
-        versions[broker_id] = entry.version
-
-
 def _fold_singleton(key: str, entry: Entry | None) -> dict[str, object]:
     match key:
         case records.CLUSTER if entry is not None:
@@ -232,6 +229,43 @@ def _fold_singleton(key: str, entry: Entry | None) -> dict[str, object]:
             return {"controller_epoch": record.epoch, "controller_epoch_version": entry.version}
         case _:
             return {}  # not part of the image (producer ids), or of a newer version
+
+
+_CONFIG_FIELDS = {
+    records.BROKER_CONFIGS: "broker_configs",
+    records.GROUP_CONFIGS: "group_configs",
+    records.CLIENT_METRICS_CONFIGS: "client_metrics_configs",
+}
+
+
+class _ConfigsFold:
+    """Folds the configs of brokers, groups and subscriptions into copies made on first need."""
+
+    def __init__(self, image: ClusterImage) -> None:
+        self._image = image
+        self.changes: dict[str, dict[str, object]] = {}
+        """Field of ``ClusterImage`` → its next value."""
+
+    def resource(self, key: str, entry: Entry | None) -> None:
+        prefix = key[: key.find("/", len(records.CONFIGS)) + 1]
+        field_name = _CONFIG_FIELDS.get(prefix)
+        if field_name is None:
+            return  # of a newer version
+        configs, versions = self._copy(field_name), self._copy(f"{field_name}_versions")
+        name = key.removeprefix(prefix)
+        if prefix == records.BROKER_CONFIGS and name == records.DEFAULT_BROKER:
+            name = ""
+        if entry is None:
+            configs.pop(name, None)
+            versions.pop(name, None)
+        else:
+            configs[name] = records.decode(key, entry.value, records.ResourceConfigsRecord).configs
+            versions[name] = entry.version
+
+    def _copy(self, field_name: str) -> dict[str, object]:
+        if field_name not in self.changes:
+            self.changes[field_name] = dict(getattr(self._image, field_name))
+        return self.changes[field_name]
 
 
 class _TopicFold:

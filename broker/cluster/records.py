@@ -11,6 +11,8 @@ fields have defaults, so that brokers of neighbouring versions can share a store
     topics/<name>               id, number of partitions, configs
     partitions/<id>/<index>     one partition; <id> is the topic's, so a topic made again shares nothing with the old one
     configs/brokers/<id>        dynamic broker configs; <id> is ``default`` for those of all brokers
+    configs/groups/<group id>   configs of a consumer group
+    configs/client_metrics/<name>   a client-metrics subscription (KIP-714)
     producer_ids                the next block of producer ids
 """
 
@@ -27,7 +29,10 @@ BROKERS = "brokers/"
 INCARNATIONS = "incarnations/"
 TOPICS = "topics/"
 PARTITIONS = "partitions/"
+CONFIGS = "configs/"
 BROKER_CONFIGS = "configs/brokers/"
+GROUP_CONFIGS = "configs/groups/"
+CLIENT_METRICS_CONFIGS = "configs/client_metrics/"
 PRODUCER_IDS = "producer_ids"
 DEFAULT_BROKER = "default"
 
@@ -79,7 +84,9 @@ class PartitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Grows with every change of this record."""
 
 
-class BrokerConfigsRecord(msgspec.Struct, frozen=True):
+class ResourceConfigsRecord(msgspec.Struct, frozen=True):
+    """Of a broker (or all of them), a group, or a client-metrics subscription."""
+
     configs: dict[str, str]
 
 
@@ -132,3 +139,11 @@ def incarnation_key(broker_id: int) -> str:
 def broker_configs_key(broker_id: str) -> str:
     """``broker_id`` as DescribeConfigs names it: empty for all brokers."""
     return BROKER_CONFIGS + (broker_id or DEFAULT_BROKER)
+
+
+def group_configs_key(group_id: str) -> str:
+    return GROUP_CONFIGS + group_id
+
+
+def client_metrics_key(name: str) -> str:
+    return CLIENT_METRICS_CONFIGS + name

@@ -782,14 +782,48 @@ _GROUPS = (
         "group.coordinator.append.linger.ms", INT, -1, "Kafka batches coordinator writes for this long; -1 adapts."
     ),
     _define("group.coordinator.threads", INT, 4, "Kafka's coordinator threads.", at_least(1), importance=HIGH),
-    _define("group.consumer.session.timeout.ms", INT, 45_000, "Session timeout of the consumer protocol.", at_least(1)),
-    _define("group.consumer.min.session.timeout.ms", INT, 45_000, "Lower bound of it per group.", at_least(1)),
-    _define("group.consumer.max.session.timeout.ms", INT, 60_000, "Upper bound of it per group.", at_least(1)),
     _define(
-        "group.consumer.heartbeat.interval.ms", INT, 5_000, "Heartbeat interval of the consumer protocol.", at_least(1)
+        "group.consumer.session.timeout.ms",
+        INT,
+        45_000,
+        "Session timeout of the consumer protocol.",
+        at_least(1),
+        acts=True,
     ),
-    _define("group.consumer.min.heartbeat.interval.ms", INT, 5_000, "Lower bound of it per group.", at_least(1)),
-    _define("group.consumer.max.heartbeat.interval.ms", INT, 15_000, "Upper bound of it per group.", at_least(1)),
+    _define(
+        "group.consumer.min.session.timeout.ms", INT, 45_000, "Lower bound of it per group.", at_least(1), acts=True
+    ),
+    _define(
+        "group.consumer.max.session.timeout.ms", INT, 60_000, "Upper bound of it per group.", at_least(1), acts=True
+    ),
+    _define(
+        "group.consumer.heartbeat.interval.ms",
+        INT,
+        5_000,
+        "Heartbeat interval of the consumer protocol.",
+        at_least(1),
+        acts=True,
+    ),
+    _define(
+        "group.consumer.min.heartbeat.interval.ms", INT, 5_000, "Lower bound of it per group.", at_least(1), acts=True
+    ),
+    _define(
+        "group.consumer.max.heartbeat.interval.ms", INT, 15_000, "Upper bound of it per group.", at_least(1), acts=True
+    ),
+    _define(
+        "group.consumer.assignment.interval.ms",
+        INT,
+        1_000,
+        "Least time between two target assignments of a group.",
+        at_least(0),
+        acts=True,
+    ),
+    _define(
+        "group.consumer.min.assignment.interval.ms", INT, 0, "Lower bound of it per group.", at_least(0), acts=True
+    ),
+    _define(
+        "group.consumer.max.assignment.interval.ms", INT, 15_000, "Upper bound of it per group.", at_least(0), acts=True
+    ),
     _define("group.consumer.max.size", INT, INT_MAX, "Most members of a consumer-protocol group.", at_least(1)),
     _define("group.consumer.assignors", LIST, ("uniform", "range"), "Server-side assignors of the consumer protocol."),
     _define(

@@ -1,4 +1,4 @@
-"""The configs of a topic or broker as DescribeConfigs and CreateTopics report them.
+"""The configs of a topic, broker, group or client-metrics subscription as DescribeConfigs and CreateTopics report them.
 
 Owns: which value a reader is shown and where it comes from. Pure; the handlers only turn it into wire messages.
 """
@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from broker.config.broker import BROKER_CONFIGS, BrokerConfig
-from broker.config.definition import ConfigDef, ConfigSource, InvalidConfigValue, UpdateMode
+from broker.config.client_metrics import CLIENT_METRICS_CONFIGS
+from broker.config.definition import ConfigDef, ConfigSource, ConfigType, InvalidConfigValue, UpdateMode
+from broker.config.group import GROUP_CONFIGS, GroupConfigs
 from broker.config.topic import TOPIC_CONFIGS, TopicConfig
 
 
@@ -67,6 +69,44 @@ def describe_dynamic_default_configs(
     return described
 
 
+def describe_group_configs(
+    overrides: Mapping[str, str], broker: BrokerConfig, names: Iterable[str] | None = None
+) -> list[DescribedConfig]:
+    """All group configs, as they act: a group nobody configured, or that does not exist, has the broker's."""
+    resolved = GroupConfigs.resolve(overrides, broker)
+    described = []
+    for definition in _chosen(GROUP_CONFIGS, names, overrides):
+        value = definition.format(resolved.value_of(definition.name))
+        synonyms = _own_synonym(definition, overrides, ConfigSource.DYNAMIC_GROUP)
+        synonyms += _broker_synonyms(broker, definition.synonyms[0])
+        described.append(_described(definition, value, synonyms, read_only=False))
+    return described
+
+
+def describe_client_metrics_configs(
+    configs: Mapping[str, str], names: Iterable[str] | None = None
+) -> list[DescribedConfig]:
+    """The three configs of a subscription, its own or the default."""
+    described = []
+    for definition in _chosen(CLIENT_METRICS_CONFIGS, names, configs):
+        value = configs.get(definition.name, definition.format(definition.default))
+        synonyms = _own_synonym(definition, configs, ConfigSource.DYNAMIC_CLIENT_METRICS)
+        described.append(_described(definition, value, synonyms, read_only=False))
+    return described
+
+
+def describe_loggers(levels: Iterable[tuple[str, str]]) -> list[DescribedConfig]:
+    return [
+        _described(
+            ConfigDef(name=name, type=ConfigType.STRING, default="INFO", documentation=""),
+            level,
+            (ConfigSynonym(name=name, value=level, source=ConfigSource.DYNAMIC_BROKER_LOGGER),),
+            read_only=False,
+        )
+        for name, level in levels
+    ]
+
+
 def _chosen(schema: Mapping[str, ConfigDef], names: Iterable[str] | None, given: Mapping[str, str]) -> list[ConfigDef]:
     """Internal configs only when they were set, as Kafka lists originals besides its public configs."""
     wanted = None if names is None else set(names)
@@ -81,14 +121,21 @@ def _describe_topic_config(
     definition: ConfigDef, overrides: Mapping[str, str], resolved: TopicConfig, broker: BrokerConfig
 ) -> DescribedConfig:
     value = definition.format(resolved.value_of(definition.name))
-    synonyms: tuple[ConfigSynonym, ...] = ()
-    if definition.name in overrides:
+    synonyms = _own_synonym(definition, overrides, ConfigSource.DYNAMIC_TOPIC)
+    if synonyms:
         value = _canonical(definition, overrides[definition.name])
-        own = ConfigSynonym(name=definition.name, value=_shown(definition, value), source=ConfigSource.DYNAMIC_TOPIC)
-        synonyms = (own,)
     if definition.synonyms:
         synonyms += _broker_synonyms(broker, definition.synonyms[0])
     return _described(definition, value, synonyms, read_only=False)
+
+
+def _own_synonym(
+    definition: ConfigDef, overrides: Mapping[str, str], source: ConfigSource
+) -> tuple[ConfigSynonym, ...]:
+    if definition.name not in overrides:
+        return ()
+    value = _shown(definition, _canonical(definition, overrides[definition.name]))
+    return (ConfigSynonym(name=definition.name, value=value, source=source),)
 
 
 def _broker_synonyms(broker: BrokerConfig, name: str) -> tuple[ConfigSynonym, ...]:

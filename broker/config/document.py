@@ -7,7 +7,9 @@ from pathlib import Path
 
 from broker.config.broker import environment_name
 from broker.config.broker_schema import SECTIONS
+from broker.config.client_metrics import CLIENT_METRICS_CONFIGS
 from broker.config.definition import ConfigDef
+from broker.config.group import GROUP_CONFIGS
 from broker.config.topic import TOPIC_CONFIGS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configs.md"
@@ -23,6 +25,16 @@ value is refused with the reason given there (INVALID_CONFIG): nothing is taken 
 A topic's own value wins over the broker's, which wins over the default. Broker configs come from the environment
 (`OTTLA_` + the name in capitals with underscores); those with an update mode other than read-only can also be changed
 while brokers run, for one broker or for all (IncrementalAlterConfigs, resource type broker).
+"""
+
+_GROUPS = """## Group configs
+
+Of one consumer group of the new protocol (resource type group). Kafka's `share.*` and `streams.*` configs are refused:
+those groups are not served.
+"""
+_CLIENT_METRICS = """## Client-metrics subscriptions
+
+Resource type client-metrics (KIP-714): the resource's name is the subscription's. It lives as long as it has a config.
 """
 
 
@@ -46,6 +58,12 @@ def document() -> str:
     unfinished += [d for d in topics if not d.acts and not d.refused]
     if unfinished:
         parts += ["## Not acted on yet\n", _refused_table(unfinished)]
+    parts += [
+        _GROUPS,
+        _topic_table(GROUP_CONFIGS.values()),
+        _CLIENT_METRICS,
+        _topic_table(CLIENT_METRICS_CONFIGS.values()),
+    ]
     return "\n".join(parts)
 
 

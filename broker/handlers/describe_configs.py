@@ -1,7 +1,8 @@
-"""DescribeConfigs (32), versions 1–4: every known config of topics (2), a broker (4), or all brokers' defaults (4, "").
+"""DescribeConfigs (32), versions 1–4: configs of topics (2), a broker or all brokers' defaults (4), log levels (8),
+client-metrics subscriptions (16) and groups (32): every known one with its source.
 
 v1 synonyms in order of precedence and sources; v3 types and documentation. Null or empty keys ask for all. A broker
-answers for itself only, as Kafka's do. Other resource types (loggers, client metrics, groups) are INVALID_REQUEST.
+answers for itself only, as Kafka's do. A group or subscription that nobody configured has the defaults.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from broker.config.definition import quoted
 from broker.config.describe import (
     DescribedConfig,
     describe_broker_configs,
+    describe_client_metrics_configs,
     describe_dynamic_default_configs,
+    describe_group_configs,
+    describe_loggers,
     describe_topic_configs,
 )
+from broker.config.loggers import logger_levels
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m
@@ -60,15 +65,31 @@ def _describe(resource: Any, services: Services) -> list[DescribedConfig]:
         case ResourceType.BROKER if not resource.resource_name:
             return describe_dynamic_default_configs(services.cluster.image.broker_configs.get("", {}), names)
         case ResourceType.BROKER:
-            if resource.resource_name != str(services.node_id):
-                raise KafkaError(
-                    ErrorCode.INVALID_REQUEST,
-                    f"Unexpected broker id, expected {services.node_id} or empty string, but received "
-                    f"{quoted(resource.resource_name)}",
-                )
+            _require_this_broker(resource.resource_name, services.node_id, "or empty string, ")
             return describe_broker_configs(config, names)
+        case ResourceType.BROKER_LOGGER:
+            _require_this_broker(resource.resource_name, services.node_id)
+            return describe_loggers(logger_levels(names))
+        case ResourceType.CLIENT_METRICS:
+            if not resource.resource_name:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
+            subscriptions = services.cluster.image.client_metrics_configs
+            return describe_client_metrics_configs(subscriptions.get(resource.resource_name, {}), names)
+        case ResourceType.GROUP:
+            if not resource.resource_name:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
+            overrides = services.cluster.image.group_configs.get(resource.resource_name, {})
+            return describe_group_configs(overrides, config, names)
         case other:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {other}")
+
+
+def _require_this_broker(name: str, node_id: int, or_else: str = "") -> None:
+    if name != str(node_id):
+        raise KafkaError(
+            ErrorCode.INVALID_REQUEST,
+            f"Unexpected broker id, expected {node_id} {or_else}but received {quoted(name)}",
+        )
 
 
 def _entry(config: DescribedConfig, message: Any) -> Any:

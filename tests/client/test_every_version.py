@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from broker.client.blocking import Client
+from broker.client.blocking import Client, ResourceType
 from broker.client.versions import CLIENT_VERSIONS
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.api import ApiKey
@@ -97,7 +97,13 @@ def producers(client: Client, topic: str, version: int) -> None:
     assert client.describe_producers(topic) == []
 
 
+def config_resources(client: Client, topic: str, version: int) -> None:
+    assert topic in client.list_config_resources(ResourceType.TOPIC)
+    assert client.list_config_resources(ResourceType.BROKER) == ["1"]
+
+
 CHECKS: dict[int, Check] = {
+    ApiKey.LIST_CONFIG_RESOURCES: config_resources,
     ApiKey.PRODUCE: produce_and_fetch,
     ApiKey.FETCH: produce_and_fetch,
     ApiKey.METADATA: metadata,

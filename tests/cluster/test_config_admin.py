@@ -93,7 +93,7 @@ def test_dynamic_broker_configs_are_kept_apart_for_one_and_for_all() -> None:
             ErrorCode.INVALID_REQUEST,
             "Cannot update these configs dynamically: {num.partitions}",
         ),
-        (change(32, "group", ("x", "1")), ErrorCode.INVALID_REQUEST, "Unknown resource type 32"),
+        (change(1, "x", ("x", "1")), ErrorCode.INVALID_REQUEST, "Unknown resource type 1"),
     ],
 )
 def test_a_change_without_sense_is_refused(asked: ResourceChange, code: ErrorCode, message: str) -> None:

@@ -74,8 +74,8 @@ def test_dynamic_broker_configs_are_kept_per_broker_and_for_all() -> None:
     image = fold(
         EMPTY_IMAGE,
         commit(
-            entry(records.broker_configs_key(""), records.BrokerConfigsRecord(configs={"a": "1"}), version=4),
-            entry(records.broker_configs_key("2"), records.BrokerConfigsRecord(configs={"a": "2"}), version=5),
+            entry(records.broker_configs_key(""), records.ResourceConfigsRecord(configs={"a": "1"}), version=4),
+            entry(records.broker_configs_key("2"), records.ResourceConfigsRecord(configs={"a": "2"}), version=5),
         ),
     )
     assert image.broker_configs == {"": {"a": "1"}, "2": {"a": "2"}}
