@@ -38,6 +38,7 @@ LONG, DOUBLE, LIST, CLASS = ConfigType.LONG, ConfigType.DOUBLE, ConfigType.LIST,
 HIGH, MEDIUM, LOW = Importance.HIGH, Importance.MEDIUM, Importance.LOW
 CLUSTER, PER_BROKER = UpdateMode.CLUSTER_WIDE, UpdateMode.PER_BROKER
 
+_NO_SHARE_GROUPS = "Share groups (KIP-932) are not served yet."
 _REFUSED_DEFAULTS = {synonym: topic.refused for topic in TOPIC_CONFIGS.values() for synonym in topic.synonyms}
 """A default for all topics is refused for the same reason as the topic config itself."""
 
@@ -779,9 +780,23 @@ _GROUPS = (
         list_of("classic", "consumer", "share", "streams"),
     ),
     _define(
-        "group.coordinator.append.linger.ms", INT, -1, "Kafka batches coordinator writes for this long; -1 adapts."
+        "group.coordinator.append.linger.ms",
+        INT,
+        -1,
+        "How long coordinators gather records before they write them together; -1 and 0: what comes in one turn of the "
+        "event loop.",
+        at_least(-1),
+        acts=True,
     ),
-    _define("group.coordinator.threads", INT, 4, "Kafka's coordinator threads.", at_least(1), importance=HIGH),
+    _define(
+        "group.coordinator.threads",
+        INT,
+        4,
+        "Kafka's coordinator threads.",
+        at_least(1),
+        importance=HIGH,
+        refused="One event loop owns all coordinators of a broker; more cores take more brokers.",
+    ),
     _define(
         "group.consumer.session.timeout.ms",
         INT,
@@ -833,18 +848,40 @@ _GROUPS = (
         "Which way groups may move between the classic and the consumer protocol.",
         one_of("bidirectional", "upgrade", "downgrade", "disabled"),
     ),
-    _define("group.share.max.size", INT, 200, "Most members of a share group.", between(1, 1000)),
-    _define("group.share.session.timeout.ms", INT, 45_000, "Session timeout of share groups.", at_least(1)),
-    _define("group.share.heartbeat.interval.ms", INT, 5_000, "Heartbeat interval of share groups.", at_least(1)),
+    _define(
+        "group.share.max.size", INT, 200, "Most members of a share group.", between(1, 1000), refused=_NO_SHARE_GROUPS
+    ),
+    _define(
+        "group.share.session.timeout.ms",
+        INT,
+        45_000,
+        "Session timeout of share groups.",
+        at_least(1),
+        refused=_NO_SHARE_GROUPS,
+    ),
+    _define(
+        "group.share.heartbeat.interval.ms",
+        INT,
+        5_000,
+        "Heartbeat interval of share groups.",
+        at_least(1),
+        refused=_NO_SHARE_GROUPS,
+    ),
     _define(
         "group.share.record.lock.duration.ms",
         INT,
         30_000,
         "How long a share consumer owns what it acquired.",
         between(1_000, HOUR_MS),
+        refused=_NO_SHARE_GROUPS,
     ),
     _define(
-        "group.share.delivery.count.limit", INT, 5, "Deliveries of a record before it is given up.", between(2, 10)
+        "group.share.delivery.count.limit",
+        INT,
+        5,
+        "Deliveries of a record before it is given up.",
+        between(2, 10),
+        refused=_NO_SHARE_GROUPS,
     ),
     _define(
         "group.share.partition.max.record.locks",
@@ -852,6 +889,7 @@ _GROUPS = (
         2_000,
         "Records acquired at once per partition.",
         between(100, 10_000),
+        refused=_NO_SHARE_GROUPS,
     ),
     _define(
         "offset.metadata.max.bytes",
@@ -874,9 +912,10 @@ _GROUPS = (
         "offsets.load.buffer.size",
         INT,
         5 * MIB,
-        "Bytes read at a time when a coordinator loads.",
+        "Bytes read at a time when a coordinator of groups loads.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "offsets.retention.minutes",
@@ -923,7 +962,15 @@ _GROUPS = (
         importance=HIGH,
         acts=True,
     ),
-    _define("offsets.topic.compression.codec", INT, 0, "Codec of `__consumer_offsets`: 0 is none.", importance=HIGH),
+    _define(
+        "offsets.topic.compression.codec",
+        INT,
+        0,
+        "Codec in which groups' records are written: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.",
+        between(0, 4),
+        importance=HIGH,
+        acts=True,
+    ),
 )
 
 _TRANSACTIONS = (

@@ -4,8 +4,8 @@ Owns: one *seat* per coordinator partition this broker leads, the parked replies
 is either loading (replaying its log) or serving. What happens to an event on a serving seat:
 
 1. the shard's handler makes a ``Decision``: records, replies, timers;
-2. the records are replayed into the shard at once and gathered; everything gathered in one turn of the event loop is
-   appended as one batch;
+2. the records are replayed into the shard at once and gathered; everything gathered in one turn of the event loop (or
+   within ``linger_ms``) is appended as one batch;
 3. replies are parked until everything appended so far is committed. That goes for replies without records too, so
    nobody is told of a state that could still be lost;
 4. timers are set; when one fires it is an event like any other.
@@ -29,6 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from broker.clock import Clock
 from broker.coordination.decision import Decision, Shard, Ticket, TimerKey
+from broker.coordination.replies import deliver, refuse, told_to_clients
 from broker.coordination.timers import Timers
 from broker.errors import ErrorCode, KafkaError
 from broker.types import Buffer, Offset
@@ -131,7 +132,9 @@ class CoordinatorRuntime(Generic[S, R]):
         on_loaded: Callable[[int, S, int], Decision] = lambda index, shard, now_ms: Decision(),
         on_unloaded: Callable[[int, S], None] = lambda index, shard: None,
         commit_timeout_ms: int = 5_000,
+        load_bytes: int = LOAD_BYTES,
         stall_ms: int = STALL_MS,
+        linger_ms: int = 0,
     ) -> None:
         self._name = name
         self._clock = clock
@@ -141,7 +144,9 @@ class CoordinatorRuntime(Generic[S, R]):
         self._on_loaded = on_loaded
         self._on_unloaded = on_unloaded
         self._commit_timeout = commit_timeout_ms / 1000
+        self._load_bytes = load_bytes
         self._stall = stall_ms / 1000
+        self._linger = max(linger_ms, 0) / 1000
         self._seats: dict[int, Seat[S, R]] = {}
         self._tickets = count(1)
         self._timers: Timers[tuple[int, TimerKey]] = Timers()
@@ -261,7 +266,9 @@ class CoordinatorRuntime(Generic[S, R]):
             seat.shard.replay(record)
         if decision.records:
             if not seat.gathered:
-                asyncio.get_running_loop().call_soon(self._append_gathered, seat)
+                loop = asyncio.get_running_loop()
+                later = partial(loop.call_later, self._linger) if self._linger else loop.call_soon
+                later(self._append_gathered, seat)
             seat.gathered += decision.records
         for ticket, answer in decision.replies:
             self._park(seat, seat.tickets.pop(ticket), answer)
@@ -298,7 +305,7 @@ class CoordinatorRuntime(Generic[S, R]):
             return
         seat.gathered, seat.gathered_replies = [], []
         if not seat.parked and committed.done() and committed.exception() is None:
-            _deliver(replies)
+            deliver(replies)
             return
         self._wait_for(seat, committed, replies)
 
@@ -309,7 +316,7 @@ class CoordinatorRuntime(Generic[S, R]):
             self._wait_for(seat, committed, [])
 
     def _refuse_ticket(self, seat: Seat[S, R], ticket: Ticket, error: KafkaError) -> None:
-        _refuse(seat.tickets.pop(ticket), error)
+        refuse(seat.tickets.pop(ticket), error)
 
     def _wait_for(
         self, seat: Seat[S, R], committed: asyncio.Future[None], replies: list[tuple[asyncio.Future, object]]
@@ -330,7 +337,7 @@ class CoordinatorRuntime(Generic[S, R]):
                 self._start_over(seat, told_to_clients(kafka_error))
                 return
             seat.parked.popleft()
-            _deliver(parked.replies)
+            deliver(parked.replies)
 
     def _give_up_late_replies(self, seat: Seat[S, R]) -> None:
         """Too few replicas for too long: the record stands and may commit yet, but its client shall ask again."""
@@ -339,7 +346,7 @@ class CoordinatorRuntime(Generic[S, R]):
             if parked.give_up_at <= now and parked.replies:
                 replies, parked.replies = parked.replies, []
                 for future, _ in replies:
-                    _refuse(future, KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, "not committed in time"))
+                    refuse(future, KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, "not committed in time"))
         seat.gives_up_later = bool(seat.parked)
         if seat.parked:
             asyncio.get_running_loop().call_later(self._commit_timeout / 2, self._give_up_late_replies, seat)
@@ -403,7 +410,7 @@ class CoordinatorRuntime(Generic[S, R]):
         waiting += [future for parked in seat.parked for future, _ in parked.replies]
         seat.tickets, seat.gathered, seat.gathered_replies, seat.parked = {}, [], [], deque()
         for future in waiting:
-            _refuse(future, error)
+            refuse(future, error)
 
     def _start_loading(self, seat: Seat[S, R]) -> None:
         if seat.log.end_offset == seat.log.start_offset:
@@ -445,7 +452,7 @@ class CoordinatorRuntime(Generic[S, R]):
         seat.records_loaded = seat.records_skipped = 0
         replayed = 0
         while offset < seat.log.end_offset:
-            pieces = seat.log.read(offset, LOAD_BYTES)
+            pieces = seat.log.read(offset, self._load_bytes)
             before = offset
             for record_offset, record in self._codec.decode(pieces, offset):
                 offset = record_offset + 1
@@ -473,22 +480,3 @@ class CoordinatorRuntime(Generic[S, R]):
 
 def _fire(key: TimerKey, shard: Shard, now_ms: int) -> Decision:
     return shard.on_timer(key, now_ms)
-
-
-def _deliver(replies: list[tuple[asyncio.Future, object]]) -> None:
-    for future, answer in replies:
-        if not future.done():
-            future.set_result(answer)
-
-
-def _refuse(future: asyncio.Future, error: KafkaError) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # Whoever waits still gets it; if nobody does any more, that is no fault.
-
-
-def told_to_clients(error: KafkaError) -> KafkaError:
-    """What an append failure means for a client of the coordinator."""
-    if error.code in (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH, ErrorCode.KAFKA_STORAGE_ERROR):
-        return KafkaError(ErrorCode.NOT_COORDINATOR)
-    return KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)

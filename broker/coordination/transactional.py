@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from broker.coordination.decision import Decision, Ticket
-from broker.coordination.driver import CoordinatorLog, CoordinatorRuntime, RecordCodec, Seat, told_to_clients
+from broker.coordination.driver import CoordinatorLog, CoordinatorRuntime, RecordCodec, Seat
+from broker.coordination.replies import told_to_clients
 from broker.coordination.transaction import (
     InTransaction,
     TransactionalProducer,

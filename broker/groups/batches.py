@@ -30,9 +30,12 @@ _RECORD_OVERHEAD_BYTES = 32
 
 
 class GroupRecordCodec:
+    def __init__(self, compression: str = "none") -> None:
+        self._compression = compression
+
     def encode(self, records: Sequence[Record], now_ms: int, batch_bytes_max: int) -> Iterator[bytearray]:
         for batch in _fitting(records, now_ms, batch_bytes_max):
-            yield batches.build_batch(batch)
+            yield batches.build_batch(batch, compression=self._compression)
 
     def encode_in_transaction(
         self, records: Sequence[Record], producer: TransactionalProducer, now_ms: int, batch_bytes_max: int
@@ -40,6 +43,7 @@ class GroupRecordCodec:
         for batch in _fitting(records, now_ms, batch_bytes_max):
             yield batches.build_batch(
                 batch,
+                compression=self._compression,
                 producer_id=producer.producer_id,
                 producer_epoch=producer.producer_epoch,
                 is_transactional=True,

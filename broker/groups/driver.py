@@ -49,6 +49,7 @@ from broker.groups.records import STRING_BYTES_MAX, Record
 from broker.groups.shard import GroupShard
 from broker.groups.statistics import sample_group
 from broker.groups.transitions import Transitions
+from broker.protocol.batch import COMPRESSION_NAMES
 from broker.telemetry.sample import GroupSample
 from broker.types import (
     OFFSETS_TOPIC,
@@ -112,11 +113,13 @@ class GroupCoordinator:
             name=OFFSETS_TOPIC,
             clock=clock,
             new_shard=lambda index: GroupShard(self.config),
-            codec=GroupRecordCodec(),
+            codec=GroupRecordCodec(COMPRESSION_NAMES[config.offsets_topic_compression_codec]),
             on_step=self._on_step,
             on_loaded=self._on_loaded,
             on_unloaded=self._on_unloaded,
             commit_timeout_ms=config.offsets_commit_timeout_ms,
+            load_bytes=config.offsets_load_buffer_size,
+            linger_ms=config.group_coordinator_append_linger_ms,
         )
 
     async def start(self) -> None:

@@ -39,6 +39,7 @@ DRIVERS = {
     "broker.groups.offsets_topic": "creates the offsets topic through the cluster driver",
     "broker.coordination.driver": "appends, replays, answers",
     "broker.coordination.transactional": "the coordination driver for logs that also hold transactions",
+    "broker.coordination.replies": "completes the futures the coordination driver parks",
     "broker.coordination.partition_log": "what the coordination driver awaits",
     "broker.cluster.driver": "performs the controller's transactions",
     "broker.cluster.producer_ids": "takes blocks of producer ids from the store for the cluster driver",

@@ -311,3 +311,29 @@ async def test_statistics_tell_how_a_seat_is_doing() -> None:
 
 def _remind(delay_ms: int, shard: CounterShard, ticket: int, now_ms: int) -> Decision[int]:
     return shard.remind(delay_ms, ticket, now_ms)
+
+
+async def test_with_a_linger_records_of_several_turns_are_one_batch() -> None:
+    bench = Bench(linger_ms=20)
+    first = bench.add(1)
+    await turns()
+    second = bench.add(2)
+    assert bench.log.batches == []
+    assert await asyncio.gather(first, second) == [1, 3]
+    assert len(bench.log.batches) == 1
+
+
+async def test_a_log_is_loaded_in_reads_of_the_size_configured() -> None:
+    bench = Bench(load_bytes=77)
+    sizes = []
+    await bench.add(1)
+    read = bench.log.read
+
+    def noting(offset: int, max_bytes: int) -> object:
+        sizes.append(max_bytes)
+        return read(offset, max_bytes)
+
+    bench.log.read = noting  # type: ignore[method-assign,assignment]
+    bench.runtime.lead(0, bench.log, epoch=2)
+    await bench.until_loaded()
+    assert sizes == [77]

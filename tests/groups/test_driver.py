@@ -272,3 +272,14 @@ async def test_a_replaced_coordinator_cannot_write_any_more() -> None:
         with pytest.raises(KafkaError) as refused:
             await world.groups.commit_offsets(commit_event(OffsetToCommit(topic="t", partition=0, offset=1)))
         assert refused.value.code is ErrorCode.NOT_COORDINATOR
+
+
+async def test_records_are_written_in_the_codec_configured() -> None:
+    async with World(partition_count=1, offsets_topic_compression_codec=4) as world:
+        await world.groups.find("g")
+        offsets = [OffsetToCommit(topic="t", partition=index, offset=index, metadata="m" * 50) for index in range(50)]
+        await world.groups.commit_offsets(commit_event(*offsets))
+        (batch,) = world.offsets_partition.batches
+        assert len(batch) < 50 * 50
+        await world.restart()
+        assert len(await world.groups.fetch_offsets("g", None)) == 50
