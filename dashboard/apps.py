@@ -10,6 +10,8 @@ class DashboardConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from dashboard.messages import tabs
+        from dashboard.messages import tabs as messages
+        from dashboard.segments import tab as segments
 
-        tabs.register()
+        messages.register()
+        segments.register()

@@ -26,6 +26,8 @@ from broker.client.results import (
     TopicMetadata,
 )
 from broker.errors import ErrorCode, KafkaError
+from broker.jobs.brokers import cluster_secret
+from broker.protocol.private import PartitionInventory
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -70,8 +72,19 @@ def translated(
 class Gateway:
     """Calls of the dashboard to the cluster, in the dashboard's terms."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, open_internal: Callable[[], Client] | None = None) -> None:
         self.client = client
+        self._open_internal = open_internal
+        self._internal: Client | None = None
+
+    @property
+    def internal(self) -> Client:
+        """For the private APIs; opened when one is first asked for. Raises ``ClientConnectionError``."""
+        if self._internal is None:
+            if self._open_internal is None:
+                raise ClientConnectionError("the address of its internal listener is not known")
+            self._internal = self._open_internal()
+        return self._internal
 
     @translated
     def describe_cluster(self) -> ClusterDescription:
@@ -156,6 +169,22 @@ class Gateway:
         return self.client.produce(topic, key, value, headers, partition, compression=compression, acks=-1)
 
     @translated
+    def segments(self, topic: str, partition: int) -> tuple[PartitionInventory, int]:
+        """(the partition as its leader keeps it on disk, when that was, by the leader's clock)."""
+        described = next((one for one in self.topic(topic).partitions if one.partition == partition), None)
+        if described is None:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{topic} has no partition {partition}.")
+        if described.leader < 0:
+            raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, f"Partition {partition} has no leader now.")
+        answer = self.internal.segment_inventory(
+            [topic], partitions=[partition], details=True, broker_id=described.leader
+        )
+        found = next((one for one in answer.partitions if one.partition == partition), None)
+        if found is None:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"Partition {partition} is changing its leader.")
+        return found, answer.sampled_at_ms
+
+    @translated
     def producers(self, topic: str) -> list[ProducerDescription]:
         """Idempotent and transactional producers the partitions' leaders remember, newest first."""
         return sorted(self.client.describe_producers(topic), key=lambda known: -known.last_timestamp_ms)
@@ -170,7 +199,18 @@ def gateway() -> Gateway:
             client_id="ottla-dashboard",
             request_timeout_seconds=REQUEST_SECONDS_MAX,
             connect_timeout_seconds=CONNECT_SECONDS_MAX,
-        )
+        ),
+        _open_internal,
+    )
+
+
+def _open_internal() -> Client:
+    return Client(
+        settings.OTTLA_BOOTSTRAP_INTERNAL,
+        cluster_secret(),
+        client_id="ottla-dashboard",
+        request_timeout_seconds=REQUEST_SECONDS_MAX,
+        connect_timeout_seconds=CONNECT_SECONDS_MAX,
     )
 
 

@@ -69,6 +69,7 @@ UNFOLD: dict[str, Any] = {
     "STYLES": [
         lambda request: static("ottla/css/ottla.css"),
         lambda request: static("ottla/css/work.css"),
+        lambda request: static("ottla/css/engine.css"),
     ],
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {

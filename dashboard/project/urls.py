@@ -16,6 +16,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("dashboard.services.urls")),
     path("", include("dashboard.messages.urls")),
+    path("", include("dashboard.segments.urls")),
     path("", include("dashboard.jobs.urls")),
     path("", include("dashboard.demo.urls")),
     path("", include("dashboard.pages.urls")),

@@ -32,6 +32,10 @@ PALETTE_SIZE = 8
 
 register.filter("state_words", text.state_words)
 register.filter("partition_ranges", text.partition_ranges)
+register.filter("milliseconds_words", lambda value: text.duration(value / 1000))
+register.filter("offset_text", lambda value: f"{value:,}")
+register.filter("subtract", lambda value, other: value - other)
+register.filter("is_due", lambda fate, now_ms: fate.is_due(now_ms))
 register.filter("size", text.size)
 register.filter("count", text.count)
 

@@ -155,6 +155,8 @@ def test_the_dashboard_reaches_a_broker_only_through_its_client() -> None:
         "broker.protocol.api.",
         "broker.protocol.records.",
         "broker.protocol.private.",
+        # Pure: what retention would do, shown before it does it.
+        "broker.retention.",
         "broker.supervisor.",
         "broker.jobs.",
         "broker.models.",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from types import TracebackType
 
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 TOPICS = {"orders": 6, "payments": 3, "shipments": 1}
+ARCHIVE = "archive"
+ARCHIVE_CONFIG = {"segment.bytes": str(2**20), "retention.ms": str(7 * 86_400_000), "retention.bytes": str(9 * 2**20)}
+ARCHIVE_RECORDS = 160
+ARCHIVE_RECORD_BYTES = 50_000
 BURST = 12
 PAUSE_SECONDS = 0.05
 
@@ -31,6 +37,8 @@ class Workload:
         created = admin.create_topics([NewTopic(name, count, 1) for name, count in TOPICS.items()])
         for future in created.values():
             future.result(10)
+        admin.create_topics([NewTopic(ARCHIVE, 1, 1, config=ARCHIVE_CONFIG)])[ARCHIVE].result(10)
+        self._fill_archive()
         for thread in self._threads:
             thread.start()
         return self
@@ -41,6 +49,16 @@ class Workload:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+    def _fill_archive(self) -> None:
+        """Eight closed segments of the last days, for pages about the log on disk."""
+        producer = Producer({"bootstrap.servers": self._bootstrap, "client.id": "archiver", "linger.ms": 0})
+        now_ms = time.time_ns() // 1_000_000
+        for number in range(ARCHIVE_RECORDS):
+            age_ms = int(6.6 * 86_400_000 * (1 - number / ARCHIVE_RECORDS) ** 1.6)
+            producer.produce(ARCHIVE, os.urandom(ARCHIVE_RECORD_BYTES), partition=0, timestamp=now_ms - age_ms)
+            producer.poll(0)
+        producer.flush(10)
 
     def _produce(self) -> None:
         producer = Producer({"bootstrap.servers": self._bootstrap, "client.id": "shop", "enable.idempotence": True})
