@@ -19,13 +19,26 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.errors import ErrorCode, KafkaError
 from broker.partition.state import ACKS_ALL, Effects, HighWatermarkAdvanced, PartitionState, ProposeIsr
-from broker.types import NO_EPOCH, NO_TIMESTAMP, Buffer, Offset, TimestampMs, TopicId, TopicPartition
+from broker.protocol.markers import build_marker
+from broker.types import (
+    NO_EPOCH,
+    NO_TIMESTAMP,
+    Buffer,
+    Offset,
+    ProducerEpoch,
+    ProducerId,
+    TimestampMs,
+    TopicId,
+    TopicPartition,
+)
 
 if TYPE_CHECKING:
     from broker.partition.flush import FlushScheduler
+    from broker.protocol.batch import BatchHeader
     from broker.storage.flush_ticket import FlushTicket
     from broker.storage.log import Log, LogAppend
     from broker.storage.log_append import Origin
+    from broker.storage.verification import Verification
 
 READ_COMMITTED = 1
 
@@ -116,8 +129,13 @@ class Partition:
 
     @property
     def last_stable_offset(self) -> Offset:
-        """The end of what read_committed may see. Without open transactions that is the high watermark."""
-        return self.state.high_watermark
+        """The end of what read_committed may see: the high watermark, or where the oldest transaction starts that is
+        open or whose marker is not committed yet."""
+        high_watermark = self.state.high_watermark
+        first = self.log.producer_state.transactions.first_unstable(high_watermark)
+        if first is None or first >= high_watermark:
+            return high_watermark
+        return max(first, self.log.log_start_offset)
 
     @property
     def leader_epoch(self) -> int:
@@ -147,20 +165,76 @@ class Partition:
         now_ms: TimestampMs,
         leader_epoch: int = NO_EPOCH,
         origin: Origin = "client",
+        verified: bool = False,
+        permission: Verification | None = None,
     ) -> LogAppend:
-        """Append as leader. Raises ``KafkaError``; on return the records are in the log, not yet committed."""
+        """Append as leader. Raises ``KafkaError``; on return the records are in the log, not yet committed.
+
+        ``verified`` and ``permission``: see ``begin_verification``.
+        """
         state = self.state
         if not state.is_leader or acks == ACKS_ALL or leader_epoch >= 0:
             self._refuse(acks, leader_epoch)
-        appended = self.log.append_as_leader(records, leader_epoch=state.leader_epoch, now_ms=now_ms, origin=origin)
+        appended = self.log.append_as_leader(
+            records,
+            leader_epoch=state.leader_epoch,
+            now_ms=now_ms,
+            origin=origin,
+            verified=verified,
+            permission=permission,
+        )
+        self._appended(appended, now_ms)
+        return appended
+
+    def append_transaction_marker(
+        self,
+        *,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        coordinator_epoch: int,
+        commit: bool,
+        now_ms: TimestampMs,
+        leader_epoch: int = NO_EPOCH,
+        transaction_version: int = 0,
+    ) -> LogAppend:
+        """End the producer's transaction in this partition; without one the marker is written all the same.
+
+        Raises ``KafkaError``: NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, INVALID_PRODUCER_EPOCH (a marker of
+        transactions v2 carries an epoch above that of the data), TRANSACTION_COORDINATOR_FENCED.
+        """
+        self._refuse(ACKS_ALL, leader_epoch)
+        marker = build_marker(
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+            coordinator_epoch=coordinator_epoch,
+            commit=commit,
+            timestamp_ms=now_ms,
+        )
+        appended = self.log.append_as_leader(
+            memoryview(marker),
+            leader_epoch=self.state.leader_epoch,
+            now_ms=now_ms,
+            origin="coordinator",
+            transaction_version=transaction_version,
+        )
+        self._appended(appended, now_ms)
+        return appended
+
+    def begin_verification(
+        self, header: BatchHeader, now_ms: TimestampMs, *, starts_at_zero: bool
+    ) -> Verification | None:
+        """Before the first batch of a transaction is appended with ``verified``, the transaction coordinator has to be
+        asked; what this returns is then the batch's permission. ``None``: the transaction is open here already."""
+        return self.log.producer_state.begin_verification(header, now_ms, starts_at_zero=starts_at_zero)
+
+    def _appended(self, appended: LogAppend, now_ms: TimestampMs) -> None:
         if not appended.duplicate:
             self.bytes_in_total += appended.byte_count
             self.records_in_total += appended.record_count
             self.last_append_ms = now_ms
-            effects = state.on_append(appended.last_offset + 1)
+            effects = self.state.on_append(appended.last_offset + 1)
             if effects:
                 self._perform(effects, appended.byte_count)
-        return appended
 
     def _refuse(self, acks: int, leader_epoch: int) -> None:
         code = self.state.append_refusal(acks) or self.state.epoch_refusal(leader_epoch)

@@ -50,6 +50,7 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.DELETE_RECORDS, "DeleteRecords", 0, 2, 2),
         ApiSpec(ApiKey.INIT_PRODUCER_ID, "InitProducerId", 0, 5, 2),
         ApiSpec(ApiKey.OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 4),
+        ApiSpec(ApiKey.WRITE_TXN_MARKERS, "WriteTxnMarkers", 1, 2, 1),
         ApiSpec(ApiKey.DESCRIBE_CONFIGS, "DescribeConfigs", 1, 4, 4),
         ApiSpec(ApiKey.ALTER_CONFIGS, "AlterConfigs", 0, 2, 2),
         ApiSpec(ApiKey.DESCRIBE_LOG_DIRS, "DescribeLogDirs", 1, 5, 2),

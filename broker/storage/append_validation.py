@@ -14,6 +14,7 @@ from broker.protocol.batch import (
     CONTROL,
     LENGTH_PREFIX_SIZE,
     LOG_APPEND_TIME,
+    TRANSACTIONAL,
     BatchHeader,
     crc_is_valid,
     read_header,
@@ -40,11 +41,14 @@ def validate_client_batch(records: Buffer, config: TopicConfig, now_ms: int) -> 
     attributes = header[5]
     if attributes & CONTROL:
         raise KafkaError(ErrorCode.INVALID_RECORD, "Clients are not allowed to write control records")
-    if header[9] >= 0 and header[11] < 0:
-        raise KafkaError(
-            ErrorCode.INVALID_RECORD,
-            f"Invalid sequence number {header[11]} in record batch with producerId {header[9]}",
-        )
+    if header[9] >= 0:
+        if header[11] < 0:
+            raise KafkaError(
+                ErrorCode.INVALID_RECORD,
+                f"Invalid sequence number {header[11]} in record batch with producerId {header[9]}",
+            )
+    elif attributes & TRANSACTIONAL:
+        raise KafkaError(ErrorCode.INVALID_RECORD, "A transactional record batch has no producerId")
     if config.message_timestamp_type == "CreateTime":
         _check_timestamps(header, config, now_ms)
     return header
@@ -54,7 +58,8 @@ def validate_coordinator_batches(records: Buffer, config: TopicConfig) -> list[t
     """Position and header of each batch a coordinator of this broker wrote; control batches are its business."""
     batches = list(scan_batches(records))
     for position, header in batches:
-        _check_size(header.size, config)
+        if not header.is_control:  # a marker that did not fit would leave the partition stuck
+            _check_size(header.size, config)
         if not crc_is_valid(records, position, header.size):
             raise _bad_crc(header)
         _check_header(header)

@@ -14,7 +14,8 @@ from typing import Literal
 
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
-from broker.protocol.batch import LENGTH_PREFIX_SIZE, BatchHeader
+from broker.protocol.batch import CONTROL, LENGTH_PREFIX_SIZE, TRANSACTIONAL, BatchHeader
+from broker.protocol.markers import read_marker
 from broker.storage.append_validation import (
     validate_client_batch,
     validate_coordinator_batches,
@@ -25,7 +26,7 @@ from broker.storage.environment import DISK_FULL_ERRNOS
 from broker.storage.flush_ticket import FlushTicket
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE
 from broker.storage.log_state import LogAppend, LogState
-from broker.storage.producer_state import ProducerBatch
+from broker.storage.producer_state import ProducerBatch, Verification
 from broker.storage.roll_policy import is_full, is_old, roll_timestamp
 from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
 from broker.types import NO_TIMESTAMP, Buffer
@@ -41,11 +42,21 @@ class AppendableLog(LogState):
     # Append ----------------------------------------------------------------------------------------
 
     def append_as_leader(
-        self, records: Buffer, *, leader_epoch: int, now_ms: int, origin: Origin = "client"
+        self,
+        records: Buffer,
+        *,
+        leader_epoch: int,
+        now_ms: int,
+        origin: Origin = "client",
+        verified: bool = False,
+        permission: Verification | None = None,
+        transaction_version: int = 0,
     ) -> LogAppend:
         """Validate, give offsets, write. ``records`` is stamped in place if it may be written to.
 
-        Raises ``KafkaError``; then nothing was written.
+        ``verified``: transactional data must continue an open transaction or come with the ``permission`` that
+        ``ProducerState.begin_verification`` gave for it. ``transaction_version`` is that of a marker. Raises
+        ``KafkaError``; then nothing was written.
         """
         if self._health.failed_reason is not None or self.offline_reason is not None:
             raise self._refusal()
@@ -57,12 +68,12 @@ class AppendableLog(LogState):
                 duplicate = self.producer_state.check(header)
                 if duplicate is not None:
                     return _original(duplicate, config)
+                if verified and header[5] & TRANSACTIONAL:
+                    self.producer_state.check_permission(header, permission)
             batches = ((0, header),)
         else:
             batches = validate_coordinator_batches(records, config)
-            for _, header in batches:
-                if header.has_producer_id:
-                    self.producer_state.check_epoch(header)
+            self._check_coordinator(records, batches, verified, permission, transaction_version)
         append_time = NO_TIMESTAMP
         if config.message_timestamp_type == "LogAppendTime":
             append_time = now_ms
@@ -77,7 +88,26 @@ class AppendableLog(LogState):
         self._write(segment, stamped(records, batches, first_offset, leader_epoch), len(records))
         if leader_epoch != self._latest_epoch:
             self._begin_epoch(leader_epoch, first_offset)
-        return self._account(segment, batches, first_offset, now_ms, append_time)
+        return self._account(segment, records, batches, first_offset, now_ms, append_time)
+
+    def _check_coordinator(
+        self,
+        records: Buffer,
+        batches: Sequence[tuple[int, BatchHeader]],
+        verified: bool,
+        permission: Verification | None,
+        transaction_version: int,
+    ) -> None:
+        state = self.producer_state
+        for position, header in batches:
+            if not header.has_producer_id:
+                continue
+            if header.is_control:
+                state.check_marker(header, read_marker(records, position), transaction_version)
+            else:
+                state.check_coordinator(header)
+                if verified and header.is_transactional:
+                    state.check_permission(header, permission)
 
     def append_as_follower(self, records: Buffer) -> LogAppend:
         """Write what the leader sent: offsets and epochs stay. Raises ``KafkaError``; then nothing was written."""
@@ -93,7 +123,7 @@ class AppendableLog(LogState):
         for _, header in batches:
             if header.leader_epoch > self._latest_epoch:
                 self._begin_epoch(header.leader_epoch, header.base_offset)
-        return self._account(segment, batches, None, self._environment.clock_wall_ms(), NO_TIMESTAMP)
+        return self._account(segment, records, batches, None, self._environment.clock_wall_ms(), NO_TIMESTAMP)
 
     def _segment_for(self, size: int, last_offset: int, newest_timestamp: int) -> Segment:
         """The active segment, after a roll if the append would not fit it."""
@@ -140,6 +170,7 @@ class AppendableLog(LogState):
     def _account(
         self,
         segment: Segment,
+        records: Buffer,
         batches: Sequence[tuple[int, BatchHeader]],
         first_offset: int | None,
         now_ms: int,
@@ -152,7 +183,7 @@ class AppendableLog(LogState):
             segment.created_ms = now_ms
         base_offset = first_offset if first_offset is not None else batches[0][1][0]
         next_offset = base_offset
-        for _, header in batches:
+        for position, header in batches:
             start = next_offset if first_offset is not None else header[0]
             next_offset = start + header[6] + 1
             segment.appended(header[1] + LENGTH_PREFIX_SIZE, next_offset - 1, header[8], interval)
@@ -160,7 +191,10 @@ class AppendableLog(LogState):
             if header[8] > newest:
                 newest = header[8]
             if header[9] >= 0:
-                self.producer_state.update(header, start, now_ms)
+                if header[5] & CONTROL:
+                    self.producer_state.end_transaction(header, read_marker(records, position), start, now_ms)
+                else:
+                    self.producer_state.update(header, start, now_ms)
         if not segment.dirty:
             self._unflushed.note_segment(segment)
         byte_count = segment.size - size_before

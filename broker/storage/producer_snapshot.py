@@ -117,8 +117,7 @@ class ProducerSnapshots:
             except ValueError:
                 self.remove(offset)
                 continue
-            for entry in entries:
-                state.restore(entry)
+            state.restore(entries)
             return offset
         return None
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from broker.config.topic import TopicConfig
 from broker.limits import PRODUCER_BATCHES_CACHED
+from broker.protocol.markers import read_marker
 from broker.storage.deletions import DELETED_SUFFIX
 from broker.storage.environment import LogEnvironment
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
@@ -333,8 +334,13 @@ def replay_producers(segments: list[Segment], state: ProducerState, from_offset:
         if segment.next_offset <= from_offset:
             continue
         position = segment.find(from_offset) if from_offset > segment.base_offset else 0
-        for _, header in segment.headers(position):
-            if header.has_producer_id:
+        for at, header in segment.headers(position):
+            if not header.has_producer_id:
+                continue
+            if header.is_control:
+                marker = read_marker(segment.batch_at(at, header))
+                state.end_transaction(header, marker, header.base_offset, now_ms)
+            else:
                 state.update(header, header.base_offset, now_ms)
 
 

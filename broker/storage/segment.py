@@ -252,6 +252,15 @@ class Segment:
                 self.max_timestamp, self.max_timestamp_offset = header.max_timestamp, header.last_offset
         self._time_range_known = True
 
+    def batch_at(self, position: int, header: BatchHeader) -> bytes:
+        """The whole batch, checked. Raises ``DamageFound``."""
+        batch = self._environment.filesystem.pread(self._environment.files.use(self.file), header.size, position)
+        if len(batch) != header.size:
+            raise DamageFound(position, header.base_offset, "the file is shorter than it was")
+        if not crc_is_valid(batch, 0, header.size):
+            raise DamageFound(position, header.base_offset, "the CRC does not match")
+        return batch
+
     def headers(self, position: int = 0) -> Iterator[tuple[int, BatchHeader]]:
         """Position and header of each batch from ``position`` on."""
         return self._headers(position, self.size)
