@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from broker.coordination.markers import build_marker
 from broker.coordination.transaction import TransactionMarker
 from broker.types import Buffer, Offset
 
@@ -52,7 +51,16 @@ class PartitionLog:
         return appended.last_offset
 
     def append_marker(self, marker: TransactionMarker, now_ms: int) -> Offset:
-        return self.append(build_marker(marker, now_ms), now_ms)
+        appended = self._partition.append_transaction_marker(
+            producer_id=marker.producer_id,
+            producer_epoch=marker.producer_epoch,
+            coordinator_epoch=marker.coordinator_epoch,
+            commit=marker.commit,
+            now_ms=now_ms,
+            leader_epoch=self._leader_epoch,
+            transaction_version=marker.transaction_version,
+        )
+        return appended.last_offset
 
     def wait_committed(self, offset: Offset) -> asyncio.Future[None]:
         return self._partition.wait_committed(offset)

@@ -31,6 +31,8 @@ class TransactionMarker:
     coordinator_epoch: LeaderEpoch
     """Of the transaction coordinator that decided; an older one cannot overrule it."""
     commit: bool
+    transaction_version: int = 0
+    """2: its epoch is above that of the data it ends. Not in the log: known only while it is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-from broker.coordination.markers import read_marker
 from broker.coordination.transaction import InTransaction, TransactionalProducer, TransactionMarker
 from broker.groups.records import MalformedRecord, Record, decode_record, encode_record
 from broker.protocol import records as batches
 from broker.protocol.batch import BatchHeader, scan_batches
+from broker.protocol.markers import parse_marker
 from broker.types import Buffer, Offset
 
 Entry = Record | InTransaction[Record] | TransactionMarker
@@ -82,12 +82,25 @@ def _fitting(records: Sequence[Record], now_ms: int, batch_bytes_max: int) -> It
 
 def _entry(header: BatchHeader, record: batches.Record) -> Entry | None:
     if header.is_control:
-        return read_marker(header, record)
+        return _marker(header, record)
     decoded = _decode(record)
     if decoded is None or not header.is_transactional:
         return decoded
     producer = TransactionalProducer(producer_id=header.producer_id, producer_epoch=header.producer_epoch)
     return InTransaction(record=decoded, producer=producer)
+
+
+def _marker(header: BatchHeader, record: batches.Record) -> TransactionMarker | None:
+    """``None`` for a control record that ends no transaction."""
+    marker = parse_marker(record.key, record.value)
+    if marker is None:
+        return None
+    return TransactionMarker(
+        producer_id=header.producer_id,
+        producer_epoch=header.producer_epoch,
+        coordinator_epoch=marker.coordinator_epoch,
+        commit=marker.commit,
+    )
 
 
 def _decode(record: batches.Record) -> Record | None:

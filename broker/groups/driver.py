@@ -264,6 +264,7 @@ class GroupCoordinator:
         producer_epoch: ProducerEpoch,
         coordinator_epoch: LeaderEpoch,
         commit: bool,
+        transaction_version: int = 0,
     ) -> None:
         """Write the marker into ``__consumer_offsets-<partition_index>``, in order with the groups' own records, and
         bring the producer's pending offsets into force or drop them. Returns when the marker is committed."""
@@ -272,6 +273,7 @@ class GroupCoordinator:
             producer_epoch=producer_epoch,
             coordinator_epoch=coordinator_epoch,
             commit=commit,
+            transaction_version=transaction_version,
         )
         await self._runtime.complete_transaction(partition_index, marker)
 

@@ -1,6 +1,6 @@
-"""DescribeProducers v0: the idempotent producers a partition remembers.
+"""DescribeProducers v0: the producers a partition remembers, and where their open transactions begin.
 
-Deviations: without transactions the coordinator epoch is -1 and no transaction is open.
+``last_timestamp`` is the broker's clock at the last append, so that old records do not make a producer look silent.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def _partition(topic: str, index: int, services: Services) -> Any:
                 producer_epoch=producer.producer_epoch,
                 last_sequence=producer.last_sequence,
                 last_timestamp=producer.last_timestamp_ms,
-                coordinator_epoch=-1,
-                current_txn_start_offset=-1,
+                coordinator_epoch=producer.coordinator_epoch,
+                current_txn_start_offset=producer.current_txn_start_offset,
             )
             for producer in partition.log.producer_state.producers()
         ],

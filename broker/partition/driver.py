@@ -167,10 +167,11 @@ class Partition:
         origin: Origin = "client",
         verified: bool = False,
         permission: Verification | None = None,
+        transaction_version: int = 0,
     ) -> LogAppend:
         """Append as leader. Raises ``KafkaError``; on return the records are in the log, not yet committed.
 
-        ``verified`` and ``permission``: see ``begin_verification``.
+        ``verified`` and ``permission``: see ``begin_verification``. ``transaction_version`` is a marker's.
         """
         state = self.state
         if not state.is_leader or acks == ACKS_ALL or leader_epoch >= 0:
@@ -182,8 +183,15 @@ class Partition:
             origin=origin,
             verified=verified,
             permission=permission,
+            transaction_version=transaction_version,
         )
-        self._appended(appended, now_ms)
+        if not appended.duplicate:
+            self.bytes_in_total += appended.byte_count
+            self.records_in_total += appended.record_count
+            self.last_append_ms = now_ms
+            effects = state.on_append(appended.last_offset + 1)
+            if effects:
+                self._perform(effects, appended.byte_count)
         return appended
 
     def append_transaction_marker(
@@ -202,7 +210,6 @@ class Partition:
         Raises ``KafkaError``: NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, INVALID_PRODUCER_EPOCH (a marker of
         transactions v2 carries an epoch above that of the data), TRANSACTION_COORDINATOR_FENCED.
         """
-        self._refuse(ACKS_ALL, leader_epoch)
         marker = build_marker(
             producer_id=producer_id,
             producer_epoch=producer_epoch,
@@ -210,15 +217,14 @@ class Partition:
             commit=commit,
             timestamp_ms=now_ms,
         )
-        appended = self.log.append_as_leader(
+        return self.append(
             memoryview(marker),
-            leader_epoch=self.state.leader_epoch,
+            acks=ACKS_ALL,
             now_ms=now_ms,
+            leader_epoch=leader_epoch,
             origin="coordinator",
             transaction_version=transaction_version,
         )
-        self._appended(appended, now_ms)
-        return appended
 
     def begin_verification(
         self, header: BatchHeader, now_ms: TimestampMs, *, starts_at_zero: bool
@@ -226,15 +232,6 @@ class Partition:
         """Before the first batch of a transaction is appended with ``verified``, the transaction coordinator has to be
         asked; what this returns is then the batch's permission. ``None``: the transaction is open here already."""
         return self.log.producer_state.begin_verification(header, now_ms, starts_at_zero=starts_at_zero)
-
-    def _appended(self, appended: LogAppend, now_ms: TimestampMs) -> None:
-        if not appended.duplicate:
-            self.bytes_in_total += appended.byte_count
-            self.records_in_total += appended.record_count
-            self.last_append_ms = now_ms
-            effects = self.state.on_append(appended.last_offset + 1)
-            if effects:
-                self._perform(effects, appended.byte_count)
 
     def _refuse(self, acks: int, leader_epoch: int) -> None:
         code = self.state.append_refusal(acks) or self.state.epoch_refusal(leader_epoch)

@@ -85,18 +85,26 @@ def read_marker(buffer: Buffer, at: int = 0) -> EndTransactionMarker | None:
         _, position = _varint(record, position + 1)
         _, position = _varint(record, position)
         key_size, position = _varint(record, position)
-        _, kind = _KEY.unpack_from(record[: position + key_size], position)
-        value_size, position = _varint(record, position + key_size)
-        _, coordinator_epoch = _VALUE.unpack_from(record[: position + value_size], position)
-    except (IndexError, struct.error):
+        key_end = position + max(key_size, 0)
+        value_size, value_at = _varint(record, key_end)
+    except IndexError:
         return None
+    return parse_marker(record[position:key_end], record[value_at : value_at + max(value_size, 0)])
+
+
+def parse_marker(key: bytes | None, value: bytes | None) -> EndTransactionMarker | None:
+    """The same of a control record that was opened already."""
+    if key is None or value is None or len(key) < _KEY.size or len(value) < _VALUE.size:
+        return None
+    _, kind = _KEY.unpack_from(key)
+    _, coordinator_epoch = _VALUE.unpack_from(value)
     if kind not in (ABORT, COMMIT):
         return None
     return EndTransactionMarker(kind == COMMIT, coordinator_epoch)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A zigzag varint and the position behind it. Negative lengths come out as -1 and find nothing."""
+    """A zigzag varint and the position behind it."""
     number = shift = 0
     while True:
         byte = data[at]

@@ -100,11 +100,9 @@ class AppendableLog(LogState):
     ) -> None:
         state = self.producer_state
         for position, header in batches:
-            if not header.has_producer_id:
-                continue
             if header.is_control:
                 state.check_marker(header, read_marker(records, position), transaction_version)
-            else:
+            elif header.has_producer_id:
                 state.check_coordinator(header)
                 if verified and header.is_transactional:
                     state.check_permission(header, permission)

@@ -168,8 +168,8 @@ class ProducerState:
         self, header: BatchHeader, marker: EndTransactionMarker | None, transaction_version: int = 0
     ) -> None:
         """Decide about the control batch of a coordinator. One for a producer with nothing open here does no harm."""
-        if marker is None:
-            raise KafkaError(ErrorCode.INVALID_RECORD, "A control batch of a coordinator has to end a transaction.")
+        if marker is None or header.producer_id < 0 or header.producer_epoch < 0:
+            raise KafkaError(ErrorCode.INVALID_RECORD, "A control batch has to end a producer's transaction.")
         entry = self._entries.get(header.producer_id)
         if entry is None:
             return

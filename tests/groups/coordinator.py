@@ -15,6 +15,7 @@ from broker.errors import ErrorCode, KafkaError
 from broker.groups.driver import GroupCoordinator
 from broker.handlers.context import ConnectionInfo, Request, Services
 from broker.protocol import batch, codec
+from broker.protocol.markers import build_marker
 from broker.types import OFFSETS_TOPIC, TopicPartition, new_topic_id
 from tests.support.wait import eventually
 
@@ -51,6 +52,12 @@ class MemoryPartition:
         self.batches.append(bytes(records))
         self.log.log_end_offset += batch.read_header(records).record_count
         return SimpleNamespace(last_offset=self.log.log_end_offset - 1)
+
+    def append_transaction_marker(
+        self, *, now_ms: int, leader_epoch: int, transaction_version: int, **marker: Any
+    ) -> Any:
+        batch_ = memoryview(build_marker(timestamp_ms=now_ms, **marker))
+        return self.append(batch_, acks=-1, now_ms=now_ms, leader_epoch=leader_epoch, origin="coordinator")
 
     def wait_committed(self, offset: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

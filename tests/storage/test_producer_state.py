@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import ErrorCode, KafkaError
-from broker.protocol.batch import CONTROL, TRANSACTIONAL, BatchHeader
+from broker.protocol.batch import TRANSACTIONAL, BatchHeader
 from broker.storage import producer_state
 from broker.storage.memory_filesystem import MemoryFileSystem
 from broker.storage.producer_snapshot import ProducerSnapshots, decode_snapshot, encode_snapshot
@@ -118,20 +118,6 @@ def test_silent_producers_expire_unless_a_transaction_is_open() -> None:
     assert sorted(producer.producer_id for producer in state.producers()) == [2, 3]
 
 
-def test_the_oldest_open_transaction_bounds_what_is_stable() -> None:
-    state = ProducerState()
-    write(state, header(0, producer=1, attributes=TRANSACTIONAL), 10)
-    write(state, header(0, producer=2, attributes=TRANSACTIONAL), 11)
-    write(state, header(1, producer=1, attributes=TRANSACTIONAL), 12)
-    assert state.first_unstable_offset() == 10
-
-    state.update(header(-1, producer=1, attributes=TRANSACTIONAL | CONTROL), 13, 2_000)
-
-    assert state.first_unstable_offset() == 11
-    assert state.statistics().open_transactions == 1
-    write(state, header(2, producer=1, attributes=TRANSACTIONAL), 14)
-
-
 def test_too_many_producers_push_out_the_longest_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer_state, "PRODUCERS_PER_PARTITION_MAX", 10)
     monkeypatch.setattr(producer_state, "EVICTED_AT_ONCE", 3)
@@ -168,8 +154,7 @@ def test_a_snapshot_reads_back_with_the_last_batch(producers: dict[int, tuple[in
         write(state, header(first, count, epoch=epoch, producer=producer), offset * 1_000, now_ms=offset)
 
     again = ProducerState()
-    for entry in decode_snapshot(encode_snapshot(state)):
-        again.restore(entry)
+    again.restore(decode_snapshot(encode_snapshot(state)))
 
     assert again.producers() == state.producers()
     for offset, (producer, (epoch, first, count)) in enumerate(producers.items()):
