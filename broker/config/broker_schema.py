@@ -670,7 +670,14 @@ _NETWORK = (
         mode=CLUSTER,
     ),
     _define("background.threads", INT, 10, "Kafka's background threads.", at_least(1), importance=HIGH, mode=CLUSTER),
-    _define("request.timeout.ms", INT, 30_000, "How long brokers wait for each other's answers.", importance=HIGH),
+    _define(
+        "request.timeout.ms",
+        INT,
+        30_000,
+        "How long brokers wait for each other's answers, and a transaction marker to be committed.",
+        importance=HIGH,
+        acts=True,
+    ),
     _define(
         "fetch.max.bytes",
         INT,

@@ -99,7 +99,6 @@ UNFINISHED = {
     "replica.selector.class",
     "replica.socket.receive.buffer.bytes",
     "replica.socket.timeout.ms",
-    "request.timeout.ms",
     "sasl.enabled.mechanisms",
     "sasl.server.max.receive.size",
     "socket.listen.backlog.size",
