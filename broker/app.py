@@ -85,7 +85,8 @@ class Broker:
         await self.groups.start()
         self.sampler = self._new_sampler()
         await self.sampler.start()
-        self.pipeline = Pipeline(self._services(secret))
+        services = self._services(secret)
+        self.pipeline = Pipeline(services)
         self.server = Server(
             self._loop,
             self.pipeline,
@@ -93,8 +94,8 @@ class Broker:
             after_input=self.partitions.wake_long_polls,
             on_unsent=self.partitions.limit_answers,
         )
+        services.connections = self.server
         self.cluster.subscribe(self._on_image)
-        self.cluster.subscribe(self._on_delta)
         self.partitions.start()
         await self.server.listen(self._client_socket, "client")
         await self.server.listen(self._internal_socket, "internal")
@@ -183,10 +184,6 @@ class Broker:
 
     def _on_image(self, delta: ImageDelta) -> None:
         """Connection limits may change while the broker runs."""
-        if delta.broker_configs_changed:
-            self.server.reconfigure(self._server_settings())
-
-    def _on_delta(self, delta: ImageDelta) -> None:
         if delta.broker_configs_changed:
             self.server.configure(self._server_settings())
 

@@ -24,6 +24,8 @@ PENDING_REQUEST_BYTES_MAX = 128 * MIB
 CONNECTIONS_MAX = 10_000
 CONNECTIONS_PER_ADDRESS_MAX = 10_000
 CONNECTION_IDLE_MS = 600_000
+CONNECTIONS_PAGE_MAX = 1_000
+"""Connections in one answer to the operator."""
 
 # Requests ------------------------------------------------------------------------------------------
 FETCH_BYTES_MAX = 55 * MIB

@@ -305,6 +305,25 @@ class Client:
             extra_seconds=RETENTION_TIMEOUT_SECONDS,
         )
 
+    def connections(
+        self,
+        after: int = 0,
+        limit: int = 100,
+        client_id: str = "",
+        listener: str = "",
+        *,
+        broker_id: int | None = None,
+    ) -> private.ConnectionsResponse:
+        """One page of a broker's connections, by id; ask again with ``after=next_after`` until that is 0."""
+        return self._run(
+            lambda client: client.internal.connections(
+                after=after, limit=limit, client_id=client_id, listener=listener, broker_id=broker_id
+            )
+        )
+
+    def disconnect(self, connection_id: int, *, broker_id: int | None = None) -> None:
+        self._run(lambda client: client.internal.disconnect(connection_id, broker_id=broker_id))
+
     # Life ------------------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The private APIs of one broker: telemetry and retention. Needs the cluster secret and an internal listener."""
+"""The private APIs of one broker: telemetry, retention and connections. Needs the cluster secret and an internal listener."""
 
 from __future__ import annotations
 
@@ -71,3 +71,34 @@ class InternalClient:
         )
         raise_for_code(response.error_code, response.error_message)
         return response.outcomes
+
+    async def connections(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        client_id: str = "",
+        listener: str = "",
+        broker_id: int | None = None,
+    ) -> private.ConnectionsResponse:
+        """One page of a broker's connections; ``next_after`` of the answer asks for the next."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.CONNECTIONS,
+            private.ConnectionsRequest(after=after, limit=limit, client_id=client_id, listener=listener),
+            private.ConnectionsResponse,
+            repeatable=True,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response
+
+    async def disconnect(self, connection_id: int, *, broker_id: int | None = None) -> None:
+        """End one connection of a broker. Raises ``KafkaError`` RESOURCE_NOT_FOUND when it is gone already."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.DISCONNECT,
+            private.DisconnectRequest(connection_id=connection_id),
+            private.DisconnectResponse,
+            repeatable=False,
+        )
+        raise_for_code(response.error_code, response.error_message)

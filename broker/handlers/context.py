@@ -6,21 +6,27 @@ Handlers keep no state of their own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.clock import Clock
     from broker.cluster.driver import ClusterDriver
     from broker.config.broker import BrokerConfig
     from broker.groups.driver import GroupCoordinator
     from broker.partition.manager import PartitionManager
+    from broker.protocol.private import ConnectionEntry
     from broker.telemetry.sampler import Sampler
 
 
 @dataclass(slots=True)
 class ConnectionInfo:
-    """Facts of one connection; ``client_software_*`` come from ApiVersions v3+ (KIP-511)."""
+    """Facts of one connection; ``client_software_*`` come from ApiVersions v3+ (KIP-511).
+
+    The counters are bumped on the hot path, so they are plain ints; ``network/session.py`` and the pipeline count.
+    """
 
     connection_id: int
     peer_host: str
@@ -32,6 +38,15 @@ class ConnectionInfo:
     client_software_version: str = ""
     session: Any = None
     """Private to ``handlers/authenticate.py``: the state of a challenge under way."""
+    client_id: str | None = None
+    spoken: int = -1
+    """API key << 16 | version of the last request: what is said again need not be noted again."""
+    api_versions: dict[int, int] = field(default_factory=dict)
+    """API key → the version it was last spoken in. Served keys only, so it is bounded."""
+    requests_total: int = 0
+    bytes_in_total: int = 0
+    bytes_out_total: int = 0
+    throttled_ms_total: int = 0
 
 
 @dataclass(slots=True)
@@ -43,6 +58,18 @@ class Request:
     body: memoryview
     """The frame behind the header. Valid only until the handler first awaits; copy what must live longer."""
     connection: ConnectionInfo
+
+
+class Connections(Protocol):
+    """What handlers may ask of the connections of this broker; ``network/server.py`` answers."""
+
+    def page(
+        self, *, after: int, limit: int, now_ms: int, wanted: Callable[[ConnectionInfo], bool]
+    ) -> tuple[list[ConnectionEntry], int]:
+        """(at most ``limit`` connections with an id above ``after``, how many are wanted in all)."""
+
+    def disconnect(self, connection_id: int) -> bool:
+        """End a connection now. False when there is none of that id."""
 
 
 @dataclass(slots=True)
@@ -59,3 +86,5 @@ class Services:
     groups: GroupCoordinator
     sampler: Sampler
     cluster_secret: bytes
+    connections: Connections = field(init=False)
+    """The server needs the pipeline, which needs this: ``app.py`` sets it as soon as there is a server."""

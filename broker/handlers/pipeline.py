@@ -79,6 +79,12 @@ class Pipeline:
         request = Request(api_key, version, correlation_id, client_id, frame[at:], connection)
         if not served(api_key, version):
             return self._unserved(request)
+        connection.requests_total += 1
+        spoken = api_key << 16 | version
+        if spoken != connection.spoken:
+            connection.spoken = spoken
+            connection.client_id = client_id
+            connection.api_versions[api_key] = version
         handle = self._handles.get(api_key)
         if handle is None:
             handle = self._handles[api_key] = self._bind(api_key)

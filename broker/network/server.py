@@ -8,6 +8,7 @@ Times are counted in ticks of ``TICK_SECONDS``, so that no connection costs a ti
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from broker.handlers.context import ConnectionInfo
 from broker.handlers.reply import Reply
 from broker.network.frames import FrameMemory
 from broker.network.session import Session
+from broker.protocol.private import ConnectionEntry
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +88,8 @@ class Server:
         self.unsent_bytes = 0
         self._on_unsent = on_unsent
         self._settings = settings
-        self._sessions: set[Session] = set()
+        self._sessions: dict[int, Session] = {}
+        """By connection id, which grows: in the order they were accepted."""
         self._per_address: dict[str, int] = {}
         self._listeners: list[asyncio.AbstractServer] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -95,10 +98,6 @@ class Server:
         self._violations_total = 0
         self._idle_closed_total = 0
         self._all_lost: asyncio.Future[None] | None = None
-
-    def reconfigure(self, settings: ServerSettings) -> None:
-        """Other limits from now on. Connections that are there stay; the frame bound is fixed at the start."""
-        self._settings = settings
 
     def configure(self, settings: ServerSettings) -> None:
         """New limits, for connections to come; none that is open is closed."""
@@ -125,14 +124,33 @@ class Server:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for session in tuple(self._sessions):
+        for session in tuple(self._sessions.values()):
             session.drain()
         if self._sessions:
             self._all_lost = self.loop.create_future()
             await asyncio.wait([self._all_lost], timeout=deadline_seconds)
-        for session in tuple(self._sessions):
+        for session in tuple(self._sessions.values()):
             session.abort("the broker stops")
         await asyncio.sleep(0)
+
+    # Called by handlers -----------------------------------------------------------------------------
+
+    def page(
+        self, *, after: int, limit: int, now_ms: int, wanted: Callable[[ConnectionInfo], bool]
+    ) -> tuple[list[ConnectionEntry], int]:
+        found = [session for session in self._sessions.values() if wanted(session.connection)]
+        rest = (session for session in found if session.connection.connection_id > after)
+        return [session.describe(now_ms) for session in itertools.islice(rest, limit)], len(found)
+
+    def disconnect(self, connection_id: int) -> bool:
+        session = self._sessions.get(connection_id)
+        if session is None:
+            return False
+        session.disconnect()
+        return True
+
+    def milliseconds_since(self, tick: int) -> int:
+        return int((self.tick - tick) * TICK_SECONDS * 1_000)
 
     # Called by sessions -----------------------------------------------------------------------------
 
@@ -143,7 +161,7 @@ class Server:
         connection.peer_host, connection.peer_port = str(peer[0]), int(peer[1])
         self._accepted_total += 1
         connection.connection_id = self._accepted_total
-        self._sessions.add(session)
+        self._sessions[connection.connection_id] = session
         from_address = self._per_address.get(connection.peer_host, 0) + 1
         self._per_address[connection.peer_host] = from_address
         settings = self._settings
@@ -160,7 +178,7 @@ class Server:
             peer_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def lost(self, session: Session) -> None:
-        self._sessions.discard(session)
+        self._sessions.pop(session.connection.connection_id, None)
         host = session.connection.peer_host
         remaining = self._per_address.get(host, 1) - 1
         if remaining:
@@ -185,7 +203,7 @@ class Server:
         self.tick += 1
         self._timer = self.loop.call_later(TICK_SECONDS, self._on_tick)
         idle_ticks_max = self._settings.idle_ms_max / 1_000 / TICK_SECONDS if self._settings.idle_ms_max > 0 else None
-        for session in tuple(self._sessions):
+        for session in tuple(self._sessions.values()):
             reason = self._overdue(session, idle_ticks_max)
             if reason:
                 session.abort(reason)

@@ -17,12 +17,13 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from broker import limits
 from broker.handlers.context import ConnectionInfo
 from broker.handlers.reply import Answer, CloseConnection, Deferred
 from broker.network.frames import PartialFrame
+from broker.protocol.private import ConnectionEntry
 
 if TYPE_CHECKING:
     from broker.network.server import Server
@@ -36,6 +37,15 @@ JOINED_ANSWER_BYTES_MAX = 64 * limits.KIB
 """Answers below this are joined into one write; larger ones go out as the pieces they are."""
 
 
+class RateMark(NamedTuple):
+    """The counters as somebody last saw them."""
+
+    at: float
+    requests: int
+    bytes_in: int
+    bytes_out: int
+
+
 class Session(asyncio.BufferedProtocol):
     __slots__ = (
         "_backlog",
@@ -45,6 +55,7 @@ class Session(asyncio.BufferedProtocol):
         "_frame",
         "_frame_bytes_max",
         "_head",
+        "_mark",
         "_memory",
         "_out",
         "_out_bytes",
@@ -84,6 +95,7 @@ class Session(asyncio.BufferedProtocol):
         self.connection = ConnectionInfo(0, "", 0, listener)
         self.opened_tick = self.active_tick = server.tick
         self.closed = False
+        self._mark = RateMark(server.loop.time(), 0, 0, 0)
 
     # Life of the connection -------------------------------------------------------------------------
 
@@ -131,6 +143,12 @@ class Session(asyncio.BufferedProtocol):
         if not self._pending:
             self.close()
 
+    def disconnect(self) -> None:
+        """End now, by no fault of the peer."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
     @property
     def waiting(self) -> bool:
         """The peer waits for us, not we for it: such a connection is not idle however quiet it is."""
@@ -151,6 +169,37 @@ class Session(asyncio.BufferedProtocol):
     def incomplete_bytes(self) -> int:
         return self._frame.length if self._frame is not None else 0
 
+    def describe(self, now_ms: int) -> ConnectionEntry:
+        """This connection as an operator sees it. Rates are measured since the last look that was a second ago."""
+        connection, server = self.connection, self._server
+        now = server.loop.time()
+        mark, seconds = self._mark, max(now - self._mark.at, 0.001)
+        if seconds >= 1:
+            self._mark = RateMark(now, connection.requests_total, connection.bytes_in_total, connection.bytes_out_total)
+        return ConnectionEntry(
+            connection_id=connection.connection_id,
+            listener=connection.listener,
+            peer_host=connection.peer_host,
+            peer_port=connection.peer_port,
+            connected_at_ms=now_ms - server.milliseconds_since(self.opened_tick),
+            idle_ms=server.milliseconds_since(self.active_tick),
+            client_id=connection.client_id,
+            client_software_name=connection.client_software_name,
+            client_software_version=connection.client_software_version,
+            api_versions=dict(connection.api_versions),
+            requests=connection.requests_total,
+            bytes_in=connection.bytes_in_total,
+            bytes_out=connection.bytes_out_total,
+            window_seconds=seconds,
+            requests_per_second=(connection.requests_total - mark.requests) / seconds,
+            bytes_in_per_second=(connection.bytes_in_total - mark.bytes_in) / seconds,
+            bytes_out_per_second=(connection.bytes_out_total - mark.bytes_out) / seconds,
+            throttled_ms=connection.throttled_ms_total,
+            pending=len(self._pending),
+            waiting_bytes=len(self._backlog or b"") + (0 if self._frame is None else len(self._frame.buffer)),
+            unsent_bytes=0 if self._transport is None else self._transport.get_write_buffer_size(),
+        )
+
     # Input ------------------------------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -161,6 +210,7 @@ class Session(asyncio.BufferedProtocol):
         if self.closed:
             return
         self.active_tick = self._server.tick
+        self.connection.bytes_in_total += nbytes
         frame = self._frame
         if frame is not None:
             if not self._advance(frame, nbytes):
@@ -325,11 +375,14 @@ class Session(asyncio.BufferedProtocol):
     def _send(self, answer: Answer) -> None:
         """Queue an answer for the write at the end of this callback; large ones go at once, piece by piece."""
         if isinstance(answer, bytes):
+            size = len(answer)
+            self.connection.bytes_out_total += size
             self._out.append(answer)
-            self._out_bytes += len(answer)
+            self._out_bytes += size
         else:
             assert answer is not None
             size = sum(map(len, answer))
+            self.connection.bytes_out_total += size
             if size > JOINED_ANSWER_BYTES_MAX:
                 self._write_out()
                 if self._transport is not None:

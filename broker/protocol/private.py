@@ -123,3 +123,71 @@ class ApplyRetentionResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     error_code: int = 0
     error_message: str = ""
     outcomes: list[RetentionOutcome] = []
+
+
+class ConnectionsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One page of this broker's connections, in the order they were accepted."""
+
+    after: int = 0
+    """Continue behind this connection id; 0 begins."""
+    limit: int = 100
+    client_id: str = ""
+    """Only connections whose client id contains this; empty means all."""
+    listener: str = ""
+    """``client`` or ``internal``; empty means both."""
+
+
+class ConnectionEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    connection_id: int
+    listener: str
+    peer_host: str
+    peer_port: int
+    connected_at_ms: int
+    """Wall clock, exact to a second, as is ``idle_ms``."""
+    idle_ms: int = 0
+    """Since the last byte from the peer."""
+    client_id: str | None = None
+    """Of the last request; ``None`` when it had none or there was no request yet."""
+    client_software_name: str = ""
+    """From ApiVersions v3+; empty for older clients."""
+    client_software_version: str = ""
+    api_versions: dict[int, int] = {}
+    """API key → the version the peer speaks it in."""
+    requests: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    window_seconds: float = 0.0
+    """What the rates are measured over: since somebody last looked, or since it was accepted."""
+    requests_per_second: float = 0.0
+    bytes_in_per_second: float = 0.0
+    bytes_out_per_second: float = 0.0
+    throttled_ms: int = 0
+    """Time it was muted for by quotas, in all."""
+    muted: bool = False
+    """Whether it is being throttled now."""
+    pending: int = 0
+    """Requests received and not answered yet."""
+    waiting_bytes: int = 0
+    """Memory held by input that waits for its turn."""
+    unsent_bytes: int = 0
+    """Answers the peer has not taken."""
+
+
+class ConnectionsResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    error_code: int = 0
+    error_message: str = ""
+    broker_id: int = -1
+    sampled_at_ms: int = 0
+    total: int = 0
+    """Connections that match, on all pages."""
+    next_after: int = 0
+    """``after`` of the next page; 0 when this is the last."""
+    connections: list[ConnectionEntry] = []
+
+
+class DisconnectRequest(msgspec.Struct, frozen=True):
+    connection_id: int
+
+
+class DisconnectResponse(ErrorBody, frozen=True, omit_defaults=True):
+    """RESOURCE_NOT_FOUND when the connection is gone already; ids are never used again."""

@@ -66,6 +66,8 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.TELEMETRY, "Telemetry", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.SEGMENT_INVENTORY, "SegmentInventory", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.APPLY_RETENTION, "ApplyRetention", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.CONNECTIONS, "Connections", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.DISCONNECT, "Disconnect", 0, 0, NEVER_FLEXIBLE, internal=True),
     )
 }
 

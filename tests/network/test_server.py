@@ -33,7 +33,7 @@ async def test_connections_of_one_address_are_limited_and_counted_down() -> None
 async def test_a_limit_that_changes_holds_for_the_next_connection() -> None:
     server = new_server(asyncio.get_running_loop(), connections_max=1)
     first = Link(server)
-    server.reconfigure(ServerSettings(connections_max=2))
+    server.configure(ServerSettings(connections_max=2))
     second, third = Link(server, address="10.0.0.2"), Link(server, address="10.0.0.3")
     assert [link.transport.aborted for link in (first, second, third)] == [False, False, True]
 
