@@ -8,7 +8,9 @@ our partitions fresh leader epochs), coordinators, and only then do the listener
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import random
 import socket
 import uuid
 from pathlib import Path
@@ -27,6 +29,7 @@ from broker.metadata.sqlite import SqliteStore
 from broker.metadata.store import StoreError
 from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
+from broker.partition.fetch_session_cache import FetchSessionCache
 from broker.partition.manager import PartitionManager
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
@@ -179,6 +182,10 @@ class Broker:
             partitions=self.partitions,
             groups=self.groups,
             sampler=self.sampler,
+            fetch_sessions=FetchSessionCache(
+                slots=self.config.max_incremental_fetch_session_cache_slots,
+                new_id=functools.partial(random.SystemRandom().randrange, 1, 2**31),
+            ),
             cluster_secret=secret,
         )
 

@@ -30,6 +30,8 @@ CONNECTIONS_PAGE_MAX = 1_000
 # Requests ------------------------------------------------------------------------------------------
 FETCH_BYTES_MAX = 55 * MIB
 FETCH_WAIT_MS_MAX = 300_000
+FETCH_SESSION_PARTITIONS_MAX = 500_000
+"""Partitions of all incremental fetch sessions together; a client that finds no room sends full fetches."""
 REQUEST_PARTITIONS_MAX = 100_000
 REQUEST_ELEMENTS_MAX = 4 * REQUEST_PARTITIONS_MAX
 """Array elements of one decoded request together, nested ones included."""

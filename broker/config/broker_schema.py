@@ -690,8 +690,9 @@ _NETWORK = (
         "max.incremental.fetch.session.cache.slots",
         INT,
         1000,
-        "Incremental fetch sessions kept. Ottla answers without sessions so far.",
+        "Incremental fetch sessions kept at once; a client that finds no room sends full fetches.",
         at_least(0),
+        acts=True,
     ),
 )
 

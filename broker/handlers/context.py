@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from broker.cluster.driver import ClusterDriver
     from broker.config.broker import BrokerConfig
     from broker.groups.driver import GroupCoordinator
+    from broker.partition.fetch_session_cache import FetchSessionCache
     from broker.partition.manager import PartitionManager
     from broker.protocol.private import ConnectionEntry
     from broker.telemetry.sampler import Sampler
@@ -59,6 +60,13 @@ class Request:
     """The frame behind the header. Valid only until the handler first awaits; copy what must live longer."""
     connection: ConnectionInfo
 
+    def without_body(self) -> Request:
+        """For an answer that is parked: it must not hold on to the frame."""
+        return Request(self.api_key, self.api_version, self.correlation_id, self.client_id, _NO_BODY, self.connection)
+
+
+_NO_BODY = memoryview(b"")
+
 
 class Connections(Protocol):
     """What handlers may ask of the connections of this broker; ``network/server.py`` answers."""
@@ -85,6 +93,7 @@ class Services:
     partitions: PartitionManager
     groups: GroupCoordinator
     sampler: Sampler
+    fetch_sessions: FetchSessionCache
     cluster_secret: bytes
     connections: Connections = field(init=False)
     """The server needs the pipeline, which needs this: ``app.py`` sets it as soon as there is a server."""

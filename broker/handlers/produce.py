@@ -1,7 +1,7 @@
 """Produce v3–13: append record batches to partitions led here.
 
-Versions: v3 record batches (KIP-98), v8 per-record errors, v9 flexible, v13 topic ids instead of names. Versions 0–2
-are advertised but end the connection (see ``protocol/registry.py``).
+Versions: v3 record batches (KIP-98), v8 per-record errors, v9 flexible, v10 where the leader is (KIP-951), v13
+topic ids instead of names. Versions 0–2 are advertised but end the connection (see ``protocol/registry.py``).
 Deviations: transactional produce is refused per partition until transactions exist. ``acks=all`` is held to the
 literal ``min.insync.replicas`` even where the topic has fewer replicas.
 
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
+from broker.handlers.leader_hints import HINTS_IN_PRODUCE_FROM, LeaderHint, current_leader, node_endpoints
 from broker.handlers.record_checks import RecordsRefused, check_keys, name_timestamps
 from broker.handlers.reply import CloseConnection, Deferred, Reply
 from broker.partition.driver import Partition
-from broker.partition.manager import PartitionManager
 from broker.protocol.api import ApiKey
 from broker.protocol.produce import decode_produce, encode_produce_response
 from broker.types import INTERNAL_TOPICS
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 API = ApiKey.PRODUCE
 
 _NONE = int(ErrorCode.NONE)
+_NOT_LEADER = int(ErrorCode.NOT_LEADER_OR_FOLLOWER)
 _TIMED_OUT = int(ErrorCode.REQUEST_TIMED_OUT)
 
 Result = tuple[int, int, int, int, int, Any, str | None]
@@ -39,12 +40,13 @@ Result = tuple[int, int, int, int, int, Any, str | None]
 class ParkedProduce(Deferred):
     """An acks=all answer on its way: released by the partitions, or by ``request.timeout.ms``."""
 
-    __slots__ = ("_manager", "_places", "_request", "_topics", "_waiting", "deadline", "partitions")
+    __slots__ = ("_manager", "_places", "_request", "_services", "_topics", "_waiting", "deadline", "partitions")
 
-    def __init__(self, request: Request, topics: list, manager: PartitionManager, deadline: float) -> None:
+    def __init__(self, request: Request, topics: list, services: Services, deadline: float) -> None:
         super().__init__()
-        self._request = (request.api_version, request.correlation_id)
-        self._manager = manager
+        self._request = request.without_body()
+        self._services = services
+        self._manager = services.partitions
         self._topics = topics
         self._places: list[tuple[list, int] | None] = []
         self._waiting = 0
@@ -97,8 +99,7 @@ class ParkedProduce(Deferred):
         if self.done:
             return
         self._manager.unwatch(self)
-        version, correlation_id = self._request
-        self.resolve(encode_produce_response(version, correlation_id, self._topics, 0))
+        self.resolve(encode(self._request, self._topics, self._services))
 
 
 def handle_raw(request: Request, services: Services) -> Reply:
@@ -134,13 +135,28 @@ def handle_raw(request: Request, services: Services) -> Reply:
             raise CloseConnection("an acks=0 produce failed")
         return None
     if appended:
-        parked = ParkedProduce(request, topics, manager, services.clock.monotonic() + produce.timeout_ms / 1_000)
+        parked = ParkedProduce(request, topics, services, services.clock.monotonic() + produce.timeout_ms / 1_000)
         for place in appended:
             parked.park(*place)
         if parked.waiting:
             manager.watch_deadline(parked)
             return parked
-    return encode_produce_response(request.api_version, request.correlation_id, topics, 0)
+    return encode(request, topics, services)
+
+
+def encode(request: Request, topics: list, services: Services) -> bytes:
+    """The answer; with where to go instead for partitions that are led elsewhere (KIP-951)."""
+    leaders: dict[tuple[str | bytes | None, int], LeaderHint] = {}
+    for name, topic_id, results in topics:
+        for result in results:
+            if result[1] == _NOT_LEADER and request.api_version >= HINTS_IN_PRODUCE_FROM:
+                hint = current_leader(services, name, topic_id, result[0], result[1])
+                if hint is not None:
+                    leaders[topic_id if topic_id is not None else name, result[0]] = hint
+    if not leaders:
+        return encode_produce_response(request.api_version, request.correlation_id, topics, 0)
+    endpoints = node_endpoints(request, services, (leader for leader, _ in leaders.values()))
+    return encode_produce_response(request.api_version, request.correlation_id, topics, 0, leaders, endpoints)
 
 
 def _append(partition: Partition, records: memoryview | None, acks: int, now_ms: int, client: bool) -> LogAppend:

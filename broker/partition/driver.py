@@ -298,7 +298,7 @@ class Partition:
             if self.log.log_start_offset <= offset <= self.log.log_end_offset:
                 return ()
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
-        if offset == upto_offset:
+        if offset == upto_offset or (max_bytes <= 0 and not at_least_one):
             return ()
         return self.log.read(offset, max_bytes, upto_offset=upto_offset, at_least_one=at_least_one)
 

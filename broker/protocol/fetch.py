@@ -3,7 +3,7 @@
 The other hot path. Records read from a segment are never joined or copied here: they appear in the answer as the very
 buffers storage returned, between small pieces of framing. Must stay equal to what the schemas say; the tests hold it
 against the compiled codec for every version. Serves v4–v18: sessions from v7, leader epochs from v9, flexible from
-v12, topic ids from v13, replica state as a tagged field from v15. Node endpoints (v16+) are hints and left out.
+v12, topic ids from v13, replica state as a tagged field from v15, node endpoints as one from v16.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from broker.limits import REQUEST_PARTITIONS_MAX
 from broker.protocol.malformed import MalformedMessage
-from broker.protocol.produce import skip_tags
+from broker.protocol.produce import NodeEndpoint, skip_tags, write_node_endpoints
 from broker.protocol.reader import read_varint
 from broker.protocol.writer import write_varint
 from broker.types import Buffer
@@ -342,10 +342,11 @@ def encode_fetch_response(
     error_code: int,
     session_id: int,
     topics: Sequence[TopicResults],
+    node_endpoints: Sequence[NodeEndpoint] = (),
 ) -> list[Buffer]:
     """The whole frame in pieces, with length prefix and header. Buffers of records are passed through as they are.
 
-    Before v7 there is neither a top-level error nor a session; both are left out.
+    Before v7 there is neither a top-level error nor a session; both are left out. ``node_endpoints`` only from v16.
     """
     flexible = version >= FLEXIBLE_FROM
     pieces: list[Buffer] = []
@@ -373,7 +374,7 @@ def encode_fetch_response(
         if flexible:
             framing += b"\x00"
     if flexible:
-        framing += b"\x00"
+        framing += write_node_endpoints(node_endpoints) if node_endpoints else b"\x00"
     if framing:
         pieces.append(framing)
         size += len(framing)

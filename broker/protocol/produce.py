@@ -3,14 +3,13 @@
 The hot path of the broker, hence not the compiled codec: record bytes stay slices of the received frame, and one
 topic with one partition (what most producers send) is a few ``struct`` calls each way. Must stay equal to what the
 schemas say; the tests hold it against the compiled codec for every version. Serves v3–v13: flexible from v9, topic ids
-in v13. The tagged fields of responses (current leader, node endpoints; v10+) are hints and left out: a wrong hint is
-worse than none.
+in v13. Current leaders and node endpoints (tagged fields from v10) are the rare case of a client at the wrong broker.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from broker.limits import REQUEST_PARTITIONS_MAX
@@ -27,6 +26,10 @@ RecordError: TypeAlias = tuple[int, str | None]
 PartitionResult: TypeAlias = tuple[int, int, int, int, int, Sequence[RecordError], str | None]
 """(partition, error code, base offset, log append time ms or -1, log start offset, record errors, error message)."""
 TopicResults: TypeAlias = tuple[str | None, bytes | None, Sequence[PartitionResult]]
+Leaders: TypeAlias = Mapping[tuple[str | bytes | None, int], tuple[int, int]]
+"""(topic name or id, partition) to (leader id, leader epoch), v10+, for partitions that are led elsewhere (KIP-951)."""
+NodeEndpoint: TypeAlias = tuple[int, str, int, str | None]
+"""(broker id, host, port, rack)"""
 
 
 class ProduceRequest(NamedTuple):
@@ -199,11 +202,19 @@ _tail_v5 = struct.Struct(">iihqqqi").pack
 """Partition count, one partition, throttle."""
 
 
+_NO_LEADERS: Leaders = {}
+
+
 def encode_produce_response(
-    version: int, correlation_id: int, topics: Sequence[TopicResults], throttle_ms: int = 0
+    version: int,
+    correlation_id: int,
+    topics: Sequence[TopicResults],
+    throttle_ms: int = 0,
+    leaders: Leaders = _NO_LEADERS,
+    node_endpoints: Sequence[NodeEndpoint] = (),
 ) -> bytes:
     """The whole frame with length prefix and header. ``topics`` are (name, topic id, [partition result])."""
-    if len(topics) == 1:
+    if len(topics) == 1 and not leaders:
         name, topic_id, partitions = topics[0]
         if len(partitions) == 1:
             partition, error_code, base_offset, append_time, log_start, record_errors, message = partitions[0]
@@ -222,7 +233,7 @@ def encode_produce_response(
                 else:
                     tail = _tail_v3(1, partition, error_code, base_offset, append_time, throttle_ms)
                 return _classic_head(10 + len(encoded) + len(tail), correlation_id, 1, len(encoded)) + encoded + tail
-    return _encode_many(version, correlation_id, topics, throttle_ms)
+    return _encode_many(version, correlation_id, topics, throttle_ms, leaders, node_endpoints)
 
 
 _frame_head = struct.Struct(">ii").pack
@@ -232,7 +243,18 @@ _partition_v3 = struct.Struct(">ihqq").pack
 _partition_v5 = struct.Struct(">ihqqq").pack
 
 
-def _encode_many(version: int, correlation_id: int, topics: Sequence[TopicResults], throttle_ms: int) -> bytes:
+_leader_tag = struct.Struct(">BBBiix").pack
+"""One tagged field, number 0, of nine bytes: leader id, leader epoch, no tags."""
+
+
+def _encode_many(
+    version: int,
+    correlation_id: int,
+    topics: Sequence[TopicResults],
+    throttle_ms: int,
+    leaders: Leaders,
+    node_endpoints: Sequence[NodeEndpoint],
+) -> bytes:
     flexible = version >= FLEXIBLE_FROM
     out = [b"\x00" if flexible else b"", _array_length(flexible, len(topics))]
     add = out.append
@@ -259,12 +281,13 @@ def _encode_many(version: int, correlation_id: int, topics: Sequence[TopicResult
                     add(b"\x00")
             add(_string(flexible, message))
             if flexible:
-                add(b"\x00")
+                leader = leaders.get((topic_id if version >= TOPIC_IDS_FROM else name, partition))
+                add(b"\x00" if leader is None else _leader_tag(1, 0, 9, *leader))
         if flexible:
             add(b"\x00")
     add(_int32(throttle_ms))
     if flexible:
-        add(b"\x00")
+        add(write_node_endpoints(node_endpoints) if node_endpoints else b"\x00")
     body = b"".join(out)
     return _frame_head(4 + len(body), correlation_id) + body
 
@@ -278,3 +301,12 @@ def _string(flexible: bool, text: str | None) -> bytes:
         return b"\x00" if flexible else b"\xff\xff"
     encoded = text.encode()
     return (write_varint(len(encoded) + 1) if flexible else _int16(len(encoded))) + encoded
+
+
+def write_node_endpoints(node_endpoints: Sequence[NodeEndpoint]) -> bytes:
+    """The tag section of a response (Produce v10+, Fetch v16+) that says where brokers are: one field, number 0."""
+    out = [write_varint(len(node_endpoints) + 1)]
+    for node_id, host, port, rack in node_endpoints:
+        out += (_int32(node_id), _string(True, host), _int32(port), _string(True, rack), b"\x00")
+    field = b"".join(out)
+    return b"\x01\x00" + write_varint(len(field)) + field

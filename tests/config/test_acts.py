@@ -77,7 +77,6 @@ UNFINISHED = {
     "log.retention.check.interval.ms",
     "max.compaction.lag.ms",
     "max.connection.creation.rate",
-    "max.incremental.fetch.session.cache.slots",
     "min.cleanable.dirty.ratio",
     "min.compaction.lag.ms",
     "num.io.threads",

@@ -214,5 +214,6 @@ class World:
             partitions=self.partitions,  # type: ignore[arg-type]
             groups=self.groups,
             sampler=None,  # type: ignore[arg-type]
+            fetch_sessions=None,  # type: ignore[arg-type]
             cluster_secret=b"",
         )

@@ -96,6 +96,7 @@ async def open_stage(directory: Path, **config: Any) -> AsyncIterator[Stage]:
         partitions=partitions,
         groups=unused,
         sampler=unused,
+        fetch_sessions=unused,
         cluster_secret=b"",
     )
     try:

@@ -1,4 +1,4 @@
-"""Fetch against a running broker: whole batches, long polls, epochs, sessions and errors."""
+"""Fetch against a running broker: whole batches, long polls, epochs and errors."""
 
 from __future__ import annotations
 
@@ -128,17 +128,6 @@ def list_epoch(wire: Wire, topic: str) -> int:
     entry = r.ListOffsetsPartition(partition_index=0, timestamp=-1)
     request = r(replica_id=-1, topics=[r.ListOffsetsTopic(name=topic, partitions=[entry])])
     return wire.call(ApiKey.LIST_OFFSETS, 7, request).topics[0].partitions[0].leader_epoch
-
-
-def test_a_full_session_request_is_answered_without_a_session(wire, topic) -> None:
-    answer = wire.call(ApiKey.FETCH, 12, fetch_request(topic, session_epoch=0))
-    assert (answer.error_code, answer.session_id) == (0, 0)
-    assert offsets(answer.responses[0].partitions[0]) == [0, 1, 2, 3, 4, 5]
-
-
-def test_an_incremental_request_finds_no_session(wire, topic) -> None:
-    answer = wire.call(ApiKey.FETCH, 12, fetch_request(topic, session_id=77, session_epoch=3))
-    assert (answer.error_code, answer.responses) == (ErrorCode.FETCH_SESSION_ID_NOT_FOUND, [])
 
 
 def test_read_committed_gets_an_empty_list_of_aborted_transactions(wire, topic) -> None:

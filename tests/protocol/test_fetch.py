@@ -250,3 +250,14 @@ def full_request(version: int) -> bytes:
         rack_id="rack",
     )
     return codec.encode_request(ApiKey.FETCH, version, message)
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 16])
+def test_endpoints_of_leaders_are_written_as_by_the_compiled_codec(version: int) -> None:
+    node = m.FetchResponse.NodeEndpoint
+    expected = m.FetchResponse(
+        session_id=5, node_endpoints=[node(node_id=2, host="h", port=9092, rack="r"), node(node_id=3, host="b", port=1)]
+    )
+    frame = b"".join(encode_fetch_response(version, 1, 0, 0, 5, (), [(2, "h", 9092, "r"), (3, "b", 1, None)]))
+    assert codec.decode_response(ApiKey.FETCH, version, frame[9:]) == expected
+    assert struct.unpack(">i", frame[:4])[0] == len(frame) - 4

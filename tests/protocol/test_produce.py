@@ -190,3 +190,22 @@ def request(records: bytes | None) -> Any:
 
 def one_batch(version: int, records: bytes) -> bytes:
     return codec.encode_request(ApiKey.PRODUCE, version, request(records))
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 10])
+def test_leaders_and_their_endpoints_are_written_as_by_the_compiled_codec(version: int) -> None:
+    topics = [("t", TOPIC_ID, [(0, 6, -1, -1, -1, (), None), (1, 0, 5, -1, 0, (), None)])]
+    expected = codec.decode_response(ApiKey.PRODUCE, version, expected_frame(version, 1, topics, 0)[9:])
+    expected.responses[0].partition_responses[0].current_leader = m.ProduceResponse.LeaderIdAndEpoch(
+        leader_id=2, leader_epoch=7
+    )
+    node = m.ProduceResponse.NodeEndpoint
+    expected.node_endpoints = [
+        node(node_id=2, host="h" * 200, port=9092, rack=None),
+        node(node_id=3, host="b", port=1, rack="r"),
+    ]
+    leaders = {(TOPIC_ID if version >= TOPIC_IDS_FROM else "t", 0): (2, 7)}
+    endpoints = [(2, "h" * 200, 9092, None), (3, "b", 1, "r")]
+    frame = encode_produce_response(version, 1, topics, 0, leaders, endpoints)
+    assert codec.decode_response(ApiKey.PRODUCE, version, frame[9:]) == expected
+    assert struct.unpack(">i", frame[:4])[0] == len(frame) - 4
