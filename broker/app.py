@@ -14,7 +14,9 @@ import random
 import socket
 import uuid
 from pathlib import Path
+from typing import Any
 
+from broker.client.peers import Peers
 from broker.clock import SystemClock
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import EMPTY_IMAGE, ImageDelta
@@ -24,6 +26,7 @@ from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.groups.driver import GroupCoordinator
 from broker.handlers.context import Services
+from broker.handlers.local_calls import LocalCalls
 from broker.handlers.pipeline import Pipeline
 from broker.metadata.sqlite import SqliteStore
 from broker.metadata.store import StoreError
@@ -36,6 +39,8 @@ from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sampler import Sampler
+from broker.transactions.driver import TransactionCoordinator
+from broker.transactions.gate import TransactionGate
 from broker.types import TopicId, TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -85,10 +90,29 @@ class Broker:
             cluster=self.cluster,
             partitions=self.partitions,
         )
+        self.peers = Peers(
+            node_id=self.config.node_id,
+            image=lambda: self.cluster.image,
+            secret=secret,
+            clock=self._clock,
+            local=self._call_locally,
+            request_timeout_ms=lambda: self.cluster.config.request_timeout_ms,
+        )
+        self.transactions = TransactionCoordinator(
+            node_id=self.config.node_id,
+            config=self.config,
+            clock=self._clock,
+            cluster=self.cluster,
+            partitions=self.partitions,
+            peers=self.peers,
+        )
         await self.groups.start()
         self.sampler = self._new_sampler()
         await self.sampler.start()
         services = self._services(secret)
+        self._local_calls = LocalCalls(services)
+        # Loading may find decisions whose markers are due at once: the services they go through exist by now.
+        await self.transactions.start()
         self.pipeline = Pipeline(services)
         self.server = Server(
             self._loop,
@@ -171,6 +195,9 @@ class Broker:
             connections=self.server.statistics().connections, requests_total=self.pipeline.requests_total
         )
 
+    async def _call_locally(self, api_key: int, api_version: int, message: Any) -> Any:
+        return await self._local_calls.call(api_key, api_version, message)
+
     def _services(self, secret: bytes) -> Services:
         return Services(
             node_id=self.config.node_id,
@@ -181,6 +208,13 @@ class Broker:
             cluster=self.cluster,
             partitions=self.partitions,
             groups=self.groups,
+            transactions=self.transactions,
+            gate=TransactionGate(
+                node_id=self.config.node_id,
+                coordinator=self.transactions,
+                peers=self.peers,
+                config=lambda: self.cluster.config,
+            ),
             sampler=self.sampler,
             fetch_sessions=FetchSessionCache(
                 slots=self.config.max_incremental_fetch_session_cache_slots,
@@ -217,7 +251,9 @@ class Broker:
         self.partitions.release_long_polls()
         for name, stopping in (
             ("sampler", self.sampler.stop()),
+            ("transactions", self.transactions.stop()),
             ("groups", self.groups.stop()),
+            ("peers", self.peers.close()),
             ("server", draining),
             ("pipeline", self.pipeline.stop()),
             ("partitions", self.partitions.stop()),

@@ -72,6 +72,11 @@ GROUP_PENDING_MEMBERS_MAX = 10_000
 MEMBER_ID_PREFIX_LENGTH_MAX = 200
 """Characters of a client or instance id that go into a member id, which is stored as a Kafka string."""
 
+# Transactions --------------------------------------------------------------------------------------
+TRANSACTION_COMPLETE_WAIT_MS = 100
+"""How long a producer's next request waits for its last transaction to complete, before CONCURRENT_TRANSACTIONS. Kafka's
+default of ``add.partitions.to.txn.retry.backoff.max.ms``."""
+
 # Telemetry -----------------------------------------------------------------------------------------
 SAMPLE_INTERVAL_MS = 1_000
 SAMPLE_HISTORY_MAX = 30

@@ -112,7 +112,7 @@ class Connection:
     async def call(self, api_key: int, message: Any, *, timeout_seconds: float) -> Any:
         """Send one Kafka request in the agreed version and return its decoded response."""
         version = require_version(self.versions, api_key)
-        return await self._call_version(api_key, version, message, timeout_seconds)
+        return await self.call_version(api_key, version, message, timeout_seconds)
 
     async def call_private(
         self, api_key: int, request: msgspec.Struct, response_type: type[StructType], *, timeout_seconds: float
@@ -181,7 +181,7 @@ class Connection:
         )
         # A broker that does not know our version answers in the body of version 0 with error 35 (KIP-511).
         if frame[4:6] == ErrorCode.UNSUPPORTED_VERSION.to_bytes(2, "big"):
-            answer = await self._call_version(ApiKey.API_VERSIONS, 0, m.ApiVersionsRequest(), timeout_seconds)
+            answer = await self.call_version(ApiKey.API_VERSIONS, 0, m.ApiVersionsRequest(), timeout_seconds)
         else:
             answer = self._decode(ApiKey.API_VERSIONS, version, frame)
         if answer.error_code:
@@ -190,7 +190,8 @@ class Connection:
 
     # One exchange ----------------------------------------------------------------------------------
 
-    async def _call_version(self, api_key: int, version: int, message: Any, timeout_seconds: float) -> Any:
+    async def call_version(self, api_key: int, version: int, message: Any, timeout_seconds: float) -> Any:
+        """Send one Kafka request in a version the caller answers for."""
         body = codec.encode_request(api_key, version, message)
         frame = await self._exchange(api_key, version, body, timeout_seconds)
         return self._decode(api_key, version, frame)

@@ -989,6 +989,7 @@ _TRANSACTIONS = (
         "Longest transaction timeout a producer may ask for.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "transactional.id.expiration.ms",
@@ -997,6 +998,7 @@ _TRANSACTIONS = (
         "How long an idle transactional id is remembered.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
@@ -1005,6 +1007,7 @@ _TRANSACTIONS = (
         "How often transactions that timed out are aborted.",
         at_least(1),
         importance=LOW,
+        acts=True,
     ),
     _define(
         "transaction.remove.expired.transaction.cleanup.interval.ms",
@@ -1013,6 +1016,7 @@ _TRANSACTIONS = (
         "How often expired transactional ids are removed.",
         at_least(1),
         importance=LOW,
+        acts=True,
     ),
     _define(
         "transaction.partition.verification.enable",
@@ -1021,6 +1025,7 @@ _TRANSACTIONS = (
         "Check that a partition was added before writing to it.",
         importance=LOW,
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "transaction.state.log.num.partitions",
@@ -1029,6 +1034,7 @@ _TRANSACTIONS = (
         "Partitions of `__transaction_state`.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "transaction.state.log.replication.factor",
@@ -1037,6 +1043,7 @@ _TRANSACTIONS = (
         "Replicas of `__transaction_state`.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "transaction.state.log.min.isr",
@@ -1045,6 +1052,7 @@ _TRANSACTIONS = (
         "`min.insync.replicas` of `__transaction_state`.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "transaction.state.log.segment.bytes",
@@ -1053,6 +1061,7 @@ _TRANSACTIONS = (
         "`segment.bytes` of `__transaction_state`.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "transaction.state.log.load.buffer.size",
@@ -1061,6 +1070,7 @@ _TRANSACTIONS = (
         "Bytes read at a time when it loads.",
         at_least(1),
         importance=HIGH,
+        acts=True,
     ),
     _define(
         "producer.id.expiration.ms",

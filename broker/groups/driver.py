@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from broker.clock import Clock
 from broker.coordination.decision import Decision, Ticket
 from broker.coordination.driver import SeatStatistics
+from broker.coordination.internal_topic import InternalTopic
 from broker.coordination.partition_log import PartitionLog
+from broker.coordination.partitioner import partition_for
 from broker.coordination.transaction import TransactionMarker
 from broker.coordination.transactional import TransactionalRuntime
 from broker.errors import ErrorCode, KafkaError
@@ -43,8 +45,6 @@ from broker.groups.events import (
     Sync,
     SyncReply,
 )
-from broker.groups.offsets_topic import OffsetsTopic
-from broker.groups.partitioner import partition_for
 from broker.groups.records import STRING_BYTES_MAX, Record
 from broker.groups.shard import GroupShard
 from broker.groups.statistics import sample_group
@@ -105,7 +105,7 @@ class GroupCoordinator:
         self._partitions = partitions
         self._expiry_interval_ms = config.offsets_retention_check_interval_ms
         self.config = _group_config(config)
-        self._topic = OffsetsTopic(cluster)
+        self._topic = InternalTopic(OFFSETS_TOPIC, cluster)
         self._changes = ChangedGroups()
         self._transitions = Transitions()
         self._expiry_task: asyncio.Task[None] | None = None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from broker.partition.manager import PartitionManager
     from broker.protocol.private import ConnectionEntry
     from broker.telemetry.sampler import Sampler
+    from broker.transactions.driver import TransactionCoordinator
+    from broker.transactions.gate import TransactionGate
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ class Services:
     cluster: ClusterDriver
     partitions: PartitionManager
     groups: GroupCoordinator
+    transactions: TransactionCoordinator
+    gate: TransactionGate
     sampler: Sampler
     fetch_sessions: FetchSessionCache
     cluster_secret: bytes

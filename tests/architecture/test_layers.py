@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "protocol", "metadata", "telemetry.sample"}),
     frozenset({"storage"}),
     frozenset({"cluster", "coordination", "partition", "retention"}),
-    frozenset({"groups"}),
+    frozenset({"groups", "transactions"}),
     frozenset({"handlers"}),
     frozenset({"network", "telemetry", "client", "models", "supervisor"}),
     frozenset({"jobs", "commandline"}),
@@ -29,18 +29,28 @@ DJANGO_SIDE = ("broker.apps", "broker.models", "broker.tasks", "broker.admin", "
 """What of ``broker`` the Django processes load, and the broker process never does."""
 FRAMEWORKS = frozenset({"django", "celery", "channels", "unfold", "kombu", "redis"})
 
-PURE_PACKAGES = ("broker.partition", "broker.groups", "broker.coordination", "broker.cluster", "broker.retention")
+PURE_PACKAGES = (
+    "broker.partition",
+    "broker.groups",
+    "broker.transactions",
+    "broker.coordination",
+    "broker.cluster",
+    "broker.retention",
+)
 DRIVERS = {
     "broker.partition.driver": "performs the effects of partition.state",
     "broker.partition.manager": "driver of the set of partitions",
     "broker.partition.maintenance": "has checkpoints written and files unlinked in worker threads",
     "broker.partition.flush": "runs the flush rounds of a log dir in a worker thread",
     "broker.groups.driver": "performs the effects of the groups' state machines",
-    "broker.groups.offsets_topic": "creates the offsets topic through the cluster driver",
     "broker.coordination.driver": "appends, replays, answers",
     "broker.coordination.transactional": "the coordination driver for logs that also hold transactions",
     "broker.coordination.replies": "completes the futures the coordination driver parks",
     "broker.coordination.partition_log": "what the coordination driver awaits",
+    "broker.coordination.internal_topic": "creates a coordinator's topic through the cluster driver",
+    "broker.transactions.driver": "performs the effects of the transactions' state machines",
+    "broker.transactions.markers": "sends transaction markers to partition leaders",
+    "broker.transactions.gate": "asks transaction coordinators, here and on other brokers",
     "broker.cluster.driver": "performs the controller's transactions",
     "broker.cluster.producer_ids": "takes blocks of producer ids from the store for the cluster driver",
 }

@@ -213,6 +213,8 @@ class World:
             cluster=self.cluster,  # type: ignore[arg-type]
             partitions=self.partitions,  # type: ignore[arg-type]
             groups=self.groups,
+            transactions=None,  # type: ignore[arg-type]
+            gate=None,  # type: ignore[arg-type]
             sampler=None,  # type: ignore[arg-type]
             fetch_sessions=None,  # type: ignore[arg-type]
             cluster_secret=b"",

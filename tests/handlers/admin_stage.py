@@ -95,6 +95,8 @@ async def open_stage(directory: Path, **config: Any) -> AsyncIterator[Stage]:
         cluster=cluster,
         partitions=partitions,
         groups=unused,
+        transactions=unused,
+        gate=unused,
         sampler=unused,
         fetch_sessions=unused,
         cluster_secret=b"",

@@ -1,7 +1,7 @@
-"""Which partition of ``__consumer_offsets`` a group lives in.
+"""Which partition of a coordinator's topic a group or a transactional id lives in.
 
 Owns: Kafka's rule, Java's ``String.hashCode`` made positive, modulo the partition count. It is a disk format: with
-another rule, offsets written by Kafka's tools (or read by them) would be looked for in the wrong place.
+another rule, what Kafka's tools wrote (or read) would be looked for in the wrong place.
 """
 
 from __future__ import annotations
@@ -22,6 +22,6 @@ def java_hash(text: str) -> int:
     return result - 2**32 if result & 0x80000000 else result
 
 
-def partition_for(group_id: str, partition_count: int) -> int:
-    hashed = java_hash(group_id)
+def partition_for(key: str, partition_count: int) -> int:
+    hashed = java_hash(key)
     return (0 if hashed == _INT_MIN else abs(hashed)) % partition_count

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.groups.partitioner import java_hash, partition_for
+from broker.coordination.partitioner import java_hash, partition_for
 
 
 @pytest.mark.parametrize(
