@@ -34,6 +34,7 @@ from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
 from broker.partition.fetch_session_cache import FetchSessionCache
 from broker.partition.manager import PartitionManager
+from broker.quotas.driver import Quotas
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
@@ -109,6 +110,8 @@ class Broker:
         await self.groups.start()
         self.sampler = self._new_sampler()
         await self.sampler.start()
+        self.quotas = Quotas(self._clock)
+        self.quotas.configure(self.cluster.config)
         services = self._services(secret)
         self._local_calls = LocalCalls(services)
         # Loading may find decisions whose markers are due at once: the services they go through exist by now.
@@ -221,11 +224,13 @@ class Broker:
                 new_id=functools.partial(random.SystemRandom().randrange, 1, 2**31),
             ),
             cluster_secret=secret,
+            quotas=self.quotas,
         )
 
     def _on_image(self, delta: ImageDelta) -> None:
-        """Connection limits may change while the broker runs."""
+        """Connection limits and quotas may change while the broker runs."""
         if delta.broker_configs_changed:
+            self.quotas.configure(self.cluster.config)
             self.server.configure(self._server_settings())
 
     def _server_settings(self) -> ServerSettings:

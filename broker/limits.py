@@ -53,6 +53,14 @@ PARTITIONS_PER_REQUEST_MAX = 10_000
 """Partitions one CreateTopics or CreatePartitions request may add."""
 CLIENT_ID_LENGTH_MAX = 32_767
 
+# Quotas --------------------------------------------------------------------------------------------
+QUOTA_CLIENTS_MAX = 10_000
+"""Clients of one kind of quota that are measured by themselves; those beyond share one rate."""
+QUOTA_OVERRIDES_MAX = 1_000
+"""Client ids with a quota of their own, per kind."""
+THROTTLE_MS_MAX = 300_000
+"""The longest a connection is muted for one answer."""
+
 # Storage -------------------------------------------------------------------------------------------
 PRODUCER_BATCHES_CACHED = 5
 """Batches remembered per producer for duplicate detection (KIP-98)."""

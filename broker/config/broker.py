@@ -207,6 +207,12 @@ class BrokerConfig:
     allow_everyone_if_no_acl_found: bool = _default("allow.everyone.if.no.acl.found")
     quota_window_num: int = _default("quota.window.num")
     quota_window_size_seconds: int = _default("quota.window.size.seconds")
+    quota_producer_byte_rate: int = _default("quota.producer.byte.rate")
+    quota_producer_byte_rate_overrides: str = _default("quota.producer.byte.rate.overrides")
+    quota_consumer_byte_rate: int = _default("quota.consumer.byte.rate")
+    quota_consumer_byte_rate_overrides: str = _default("quota.consumer.byte.rate.overrides")
+    quota_request_percentage: float = _default("quota.request.percentage")
+    quota_request_percentage_overrides: str = _default("quota.request.percentage.overrides")
     remote_log_storage_system_enable: bool = _default("remote.log.storage.system.enable")
 
     # Derived: never configs themselves.

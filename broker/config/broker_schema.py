@@ -21,6 +21,7 @@ from broker.config.definition import (
     list_of,
     one_of,
 )
+from broker.config.quota import quota_overrides
 from broker.config.topic import COMPRESSION_TYPES, DAY_MS, HOUR_MS, TOPIC_CONFIGS, gzip_level
 from broker.limits import (
     CONNECTION_IDLE_MS,
@@ -1022,11 +1023,10 @@ _TRANSACTIONS = (
         "transaction.partition.verification.enable",
         BOOLEAN,
         True,
-        "Check that a partition was added to the transaction before writing to it. Clients of transactions v2 add it by "
-        "writing, with or without this.",
+        "Check that a partition was added before writing to it.",
         importance=LOW,
-        acts=True,
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "transaction.state.log.num.partitions",
@@ -1102,8 +1102,72 @@ _SECURITY = (
     _define(
         "allow.everyone.if.no.acl.found", BOOLEAN, False, "Whether a resource without an ACL is open.", importance=LOW
     ),
-    _define("quota.window.num", INT, 11, "Samples kept for measuring client quotas.", at_least(1), importance=LOW),
-    _define("quota.window.size.seconds", INT, 1, "Length of such a sample.", at_least(1), importance=LOW),
+    _define(
+        "quota.window.num",
+        INT,
+        11,
+        "Samples a client's rate is measured over.",
+        between(1, 1_000),
+        importance=LOW,
+        acts=True,
+    ),
+    _define(
+        "quota.window.size.seconds", INT, 1, "Length of such a sample.", between(1, 3_600), importance=LOW, acts=True
+    ),
+    _define(
+        "quota.producer.byte.rate",
+        LONG,
+        LONG_MAX,
+        "Bytes a second each client id may produce to this broker (Ottla's own, in place of the quota API).",
+        at_least(1),
+        mode=CLUSTER,
+        acts=True,
+    ),
+    _define(
+        "quota.producer.byte.rate.overrides",
+        STRING,
+        "",
+        "Other produce rates for single client ids: client-id:bytes,… (Ottla's own).",
+        quota_overrides,
+        mode=CLUSTER,
+        acts=True,
+    ),
+    _define(
+        "quota.consumer.byte.rate",
+        LONG,
+        LONG_MAX,
+        "Bytes a second each client id may fetch from this broker (Ottla's own, in place of the quota API).",
+        at_least(1),
+        mode=CLUSTER,
+        acts=True,
+    ),
+    _define(
+        "quota.consumer.byte.rate.overrides",
+        STRING,
+        "",
+        "Other fetch rates for single client ids: client-id:bytes,… (Ottla's own).",
+        quota_overrides,
+        mode=CLUSTER,
+        acts=True,
+    ),
+    _define(
+        "quota.request.percentage",
+        DOUBLE,
+        1.7976931348623157e308,
+        "Percent of the event loop's time each client id may use (Ottla's own, in place of the quota API).",
+        at_least(0.001),
+        mode=CLUSTER,
+        acts=True,
+    ),
+    _define(
+        "quota.request.percentage.overrides",
+        STRING,
+        "",
+        "Other percentages for single client ids: client-id:percent,… (Ottla's own).",
+        quota_overrides,
+        mode=CLUSTER,
+        acts=True,
+    ),
     _define(
         "remote.log.storage.system.enable",
         BOOLEAN,

@@ -6,8 +6,11 @@ Handlers keep no state of their own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+from broker.quotas.driver import Quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +53,8 @@ class ConnectionInfo:
     bytes_in_total: int = 0
     bytes_out_total: int = 0
     throttled_ms_total: int = 0
+    mute_ms: int = 0
+    """Set by a handler whose client has to wait: the session mutes the connection once the answer is on its way."""
 
 
 @dataclass(slots=True)
@@ -61,10 +66,22 @@ class Request:
     body: memoryview
     """The frame behind the header. Valid only until the handler first awaits; copy what must live longer."""
     connection: ConnectionInfo
+    began_ns: int = 0
+    """When the handler was called, if its time has to be measured."""
+    busy_ns: int = 0
+    """Time of the event loop this request has used."""
+    throttle_ms: int = 0
+    """What the answer tells its client to wait."""
 
     def without_body(self) -> Request:
         """For an answer that is parked: it must not hold on to the frame."""
-        return Request(self.api_key, self.api_version, self.correlation_id, self.client_id, _NO_BODY, self.connection)
+        return replace(self, body=_NO_BODY)
+
+    def pause(self) -> None:
+        """What follows is waiting and not work."""
+        if self.began_ns:
+            self.busy_ns += time.perf_counter_ns() - self.began_ns
+            self.began_ns = 0
 
 
 _NO_BODY = memoryview(b"")
@@ -99,5 +116,6 @@ class Services:
     sampler: Sampler
     fetch_sessions: FetchSessionCache
     cluster_secret: bytes
+    quotas: Quotas = field(default_factory=Quotas)
     connections: Connections = field(init=False)
     """The server needs the pipeline, which needs this: ``app.py`` sets it as soon as there is a server."""

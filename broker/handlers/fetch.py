@@ -20,6 +20,7 @@ from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
 from broker.handlers.fetch_context import FetchContext, context_of, encode_error
 from broker.handlers.reply import Deferred, Reply
+from broker.handlers.throttling import fetch_bytes_max
 from broker.protocol.api import ApiKey
 from broker.protocol.fetch import decode_fetch
 
@@ -84,6 +85,8 @@ class ParkedFetch(Deferred):
 
 def handle_raw(request: Request, services: Services) -> Reply:
     fetch = decode_fetch(request.api_version, request.body)
+    if services.quotas.active:
+        fetch = fetch._replace(max_bytes=fetch_bytes_max(request, services, fetch.max_bytes))
     request = request.without_body()
     context = context_of(request, fetch, services)
     if isinstance(context, ErrorCode):
@@ -91,6 +94,7 @@ def handle_raw(request: Request, services: Services) -> Reply:
     missing_bytes = context.collect()
     if missing_bytes <= 0 or fetch.max_wait_ms <= 0:
         return context.answer()
+    request.pause()
     parked = ParkedFetch(request, context, services, missing_bytes)
     parked.park(fetch.max_wait_ms, asyncio.get_running_loop())
     return parked

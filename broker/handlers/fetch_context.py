@@ -13,6 +13,7 @@ from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
 from broker.handlers.fetch_reading import Reading
 from broker.handlers.leader_hints import HINTS_IN_FETCH_FROM, node_endpoints
+from broker.handlers.throttling import fetch_throttle_ms
 from broker.partition.driver import Partition
 from broker.partition.fetch_session import FetchSession, SessionPartition, SuspendedFetch, next_epoch
 from broker.protocol.fetch import TOPIC_IDS_FROM, FetchPartitionResult, FetchRequest, encode_fetch_response
@@ -54,6 +55,11 @@ def encode(request: Request, services: Services, topics: Sequence[Any], session_
     return encode_fetch_response(version, request.correlation_id, 0, 0, session_id, topics, hints)
 
 
+def encode_throttled(request: Request, session_id: int, wait_ms: int) -> Pieces:
+    """Nothing but the time to wait: its client asks again afterwards, in the same session (KIP-219)."""
+    return encode_fetch_response(request.api_version, request.correlation_id, wait_ms, 0, session_id, ())
+
+
 def encode_error(request: Request, code: ErrorCode) -> Pieces:
     return encode_fetch_response(request.api_version, request.correlation_id, 0, int(code), 0, ())
 
@@ -61,7 +67,7 @@ def encode_error(request: Request, code: ErrorCode) -> Pieces:
 class FullFetch:
     """All partitions of the request. Begins a session if it asks for one and the cache has room."""
 
-    __slots__ = ("_fetch", "_partitions", "_request", "_services", "_topics")
+    __slots__ = ("_fetch", "_found_bytes", "_partitions", "_request", "_services", "_topics")
 
     def __init__(self, request: Request, fetch: FetchRequest, services: Services) -> None:
         self._request = request
@@ -70,6 +76,7 @@ class FullFetch:
         self._topics: list[tuple[str | None, bytes | None, list[FetchPartitionResult]]] = []
         self._partitions: list[Partition | None] = []
         """In the order of the request."""
+        self._found_bytes = 0
 
     def collect(self) -> int:
         reading = Reading(self._fetch, self._request.api_version, self._services)
@@ -83,9 +90,14 @@ class FullFetch:
                 result, partition = look(name, topic_id, entry)
                 results.append(result)
                 partitions.append(partition)
+        self._found_bytes = reading.found_bytes
         return reading.missing_bytes if partitions else 0
 
     def answer(self) -> Pieces:
+        if self._services.quotas.active and (
+            wait_ms := fetch_throttle_ms(self._request, self._services, self._found_bytes)
+        ):
+            return encode_throttled(self._request, 0, wait_ms)
         at = 0
         for _, _, results in self._topics:
             for result in results:
@@ -135,7 +147,7 @@ class FullFetch:
 class IncrementalFetch:
     """What is new in a session whose epoch was found right and which this request has moved on."""
 
-    __slots__ = ("_epoch", "_fetch", "_looked", "_request", "_services", "_session")
+    __slots__ = ("_epoch", "_fetch", "_found_bytes", "_looked", "_request", "_services", "_session")
 
     def __init__(self, request: Request, fetch: FetchRequest, session: FetchSession, services: Services) -> None:
         self._request = request
@@ -144,6 +156,7 @@ class IncrementalFetch:
         self._services = services
         self._epoch = next_epoch(fetch.session_epoch)
         self._looked: list[tuple[SessionPartition, FetchPartitionResult, Partition | None]] = []
+        self._found_bytes = 0
 
     def collect(self) -> int:
         reading = Reading(self._fetch, self._request.api_version, self._services)
@@ -153,12 +166,17 @@ class IncrementalFetch:
             if result.error_code == _UNKNOWN_TOPIC_ID and known.name is not None:
                 result = result._replace(error_code=self._why_unknown(known.name))
             looked.append((known, result, partition))
+        self._found_bytes = reading.found_bytes
         return reading.missing_bytes
 
     def answer(self) -> Pieces:
         session, isolation_level = self._session, self._fetch.isolation_level
         if session.epoch != self._epoch:
             return encode_error(self._request, ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+        if self._services.quotas.active and (
+            wait_ms := fetch_throttle_ms(self._request, self._services, self._found_bytes)
+        ):
+            return encode_throttled(self._request, session.id, wait_ms)
         topics: dict[str | bytes | None, tuple[str | None, bytes | None, list[FetchPartitionResult]]] = {}
         for known, result, partition in self._looked:
             known.bind(partition)

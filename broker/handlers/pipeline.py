@@ -17,6 +17,7 @@ import asyncio
 import importlib
 import logging
 import struct
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import ConnectionInfo, Request, Services
 from broker.handlers.reply import Answer, CloseConnection, Deferred, Reply
+from broker.handlers.throttling import is_timed, request_throttle_ms, timed
 from broker.protocol import codec, messages
 from broker.protocol.api import PRIVATE_API_KEY_MIN, ApiKey
 from broker.protocol.header import parse_request_header, response_header
@@ -55,6 +57,7 @@ class PipelineStatistics:
 class Pipeline:
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._quotas = services.quotas
         self._handles: dict[int, Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests_total = 0
@@ -77,6 +80,8 @@ class Pipeline:
         elif api_key >= PRIVATE_API_KEY_MIN:
             raise CloseConnection(f"private API {api_key} on the client listener")
         request = Request(api_key, version, correlation_id, client_id, frame[at:], connection)
+        if self._quotas.timing and is_timed(request, self._quotas):
+            request.began_ns = time.perf_counter_ns()
         if not served(api_key, version):
             return self._unserved(request)
         connection.requests_total += 1
@@ -85,10 +90,7 @@ class Pipeline:
             connection.spoken = spoken
             connection.client_id = client_id
             connection.api_versions[api_key] = version
-        handle = self._handles.get(api_key)
-        if handle is None:
-            handle = self._handles[api_key] = self._bind(api_key)
-            self._requests_by_key[api_key] = 0
+        handle = self._handles.get(api_key) or self._bind_first(api_key)
         self._requests_by_key[api_key] += 1
         try:
             return handle(request)
@@ -112,6 +114,11 @@ class Pipeline:
         )
 
     # Binding ----------------------------------------------------------------------------------------
+
+    def _bind_first(self, api_key: int) -> Handle:
+        handle = self._handles[api_key] = self._bind(api_key)
+        self._requests_by_key[api_key] = 0
+        return handle
 
     def _bind(self, api_key: int) -> Handle:
         module = importlib.import_module(f"broker.handlers.{HANDLER_MODULES[api_key]}")
@@ -156,6 +163,9 @@ class Pipeline:
     def _reply(self, request: Request, result: Any, encode: Callable[[Request, Any], bytes]) -> Reply:
         if not hasattr(result, "__await__"):
             return encode(request, result)
+        if request.began_ns:
+            request.began_ns = 0
+            result = timed(request, result)
         deferred = Deferred()
         task = asyncio.get_running_loop().create_task(self._resolve(request, deferred, result, encode))
         self._tasks.add(task)
@@ -186,8 +196,9 @@ class Pipeline:
                 return
         deferred.resolve(answer)
 
-    @staticmethod
-    def _encode(request: Request, response: Any) -> bytes:
+    def _encode(self, request: Request, response: Any) -> bytes:
+        if (request.began_ns or request.busy_ns) and hasattr(response, "throttle_time"):
+            response.throttle_time = request_throttle_ms(request, self._quotas)
         body = codec.encode_response(request.api_key, request.api_version, response)
         return _frame(response_header(request.api_key, request.api_version, request.correlation_id), body)
 

@@ -5,10 +5,11 @@ server's coarse timer. What must stay true:
 
 - Answers leave in request order. ``_pending`` holds the requests whose answers are not written yet, oldest first.
 - Only Produce may be started while others wait, and only behind other Produce requests: they append in order and
-  their answers are parked until committed. Every other request starts when all before it are answered. A Produce that
-  has to wait before it appends is ``exclusive`` until it has: the next one must not overtake it.
+  their answers are parked until committed. Every other request starts when all before it are answered.
 - A session that may not start its next frame is *blocked*: what is left of the input is copied once into
   ``_backlog`` and reading is paused, so a blocked connection owns at most one receive buffer of input.
+- A connection whose client has to wait for its quota is *muted*: nothing is read and no request started until the time
+  is over; what is to be answered is answered (KIP-219).
 - A peer that does not read its answers is not served: above the transport's high-water mark it is blocked as well.
 - A frame handed to the pipeline is a view of shared memory; it is used up before the call returns.
 """
@@ -58,11 +59,13 @@ class Session(asyncio.BufferedProtocol):
         "_head",
         "_mark",
         "_memory",
+        "_muted",
         "_out",
         "_out_bytes",
         "_pending",
         "_pipeline",
         "_preauth",
+        "_reading",
         "_server",
         "_shared",
         "_transport",
@@ -85,6 +88,8 @@ class Session(asyncio.BufferedProtocol):
         self._backlog: memoryview | None = None
         self._blocked = False
         self._write_paused = False
+        self._muted: asyncio.TimerHandle | None = None
+        self._reading = True
         self._draining = False
         self._frame: PartialFrame | None = None
         self._head = b""
@@ -112,6 +117,9 @@ class Session(asyncio.BufferedProtocol):
         self._backlog = None
         self._note_unsent(0)
         self._out.clear()
+        if self._muted is not None:
+            self._muted.cancel()
+            self._muted = None
         if self._frame is not None:
             self._frame.release()
             self._frame = None
@@ -153,7 +161,7 @@ class Session(asyncio.BufferedProtocol):
     @property
     def waiting(self) -> bool:
         """The peer waits for us, not we for it: such a connection is not idle however quiet it is."""
-        return bool(self._pending) and not self._write_paused
+        return self._muted is not None or (bool(self._pending) and not self._write_paused)
 
     @property
     def unproven(self) -> bool:
@@ -161,7 +169,9 @@ class Session(asyncio.BufferedProtocol):
 
     @property
     def incomplete_since_tick(self) -> int | None:
-        """When the frame under way began to arrive; ``None`` without one."""
+        """When the frame under way began to arrive; ``None`` without one, or while we do not read it."""
+        if self._muted is not None:
+            return None
         if self._frame is not None:
             return self._frame.started_tick
         return self.active_tick if self._head else None
@@ -196,6 +206,7 @@ class Session(asyncio.BufferedProtocol):
             bytes_in_per_second=(connection.bytes_in_total - mark.bytes_in) / seconds,
             bytes_out_per_second=(connection.bytes_out_total - mark.bytes_out) / seconds,
             throttled_ms=connection.throttled_ms_total,
+            muted=self._muted is not None,
             pending=len(self._pending),
             waiting_bytes=len(self._backlog or b"") + (0 if self._frame is None else len(self._frame.buffer)),
             unsent_bytes=0 if self._transport is None else self._transport.get_write_buffer_size(),
@@ -280,13 +291,12 @@ class Session(asyncio.BufferedProtocol):
         backlog += rest
         self._backlog = memoryview(backlog)
         self._blocked = True
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._read_if_possible()
 
     def _unblock_soon(self) -> None:
         """Continue with the backlog in a callback of its own: the caller may be inside another session."""
         backlog = self._backlog
-        if backlog is not None and self._blocked and not self._write_paused and self._may_start(backlog[4:6]):
+        if backlog is not None and self._blocked and not self._stopped and self._may_start(backlog[4:6]):
             self._blocked = False
             self._server.loop.call_soon(self._continue)
 
@@ -298,16 +308,56 @@ class Session(asyncio.BufferedProtocol):
         self._consume(backlog, 0, len(backlog))
         if self._out:
             self._write_out()
-        if not self._blocked and not self.closed and self._transport is not None:
-            self._transport.resume_reading()
+        self._read_if_possible()
         self._server.after_input()
+
+    @property
+    def _stopped(self) -> bool:
+        """No request may start, whatever it is."""
+        return self._write_paused or self._muted is not None
+
+    def _read_if_possible(self) -> None:
+        wanted = not self._blocked and self._muted is None
+        if wanted == self._reading or self._transport is None or self.closed:
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    # Throttling -------------------------------------------------------------------------------------
+
+    def _mute(self) -> None:
+        """Its client has used more than its quota: do not read for a while. A longer wait replaces a shorter one."""
+        connection = self.connection
+        seconds, connection.mute_ms = connection.mute_ms / 1_000, 0
+        connection.throttled_ms_total += int(seconds * 1_000)
+        loop = self._server.loop
+        if self.closed:
+            return
+        if self._muted is not None:
+            if self._muted.when() >= loop.time() + seconds:
+                return
+            self._muted.cancel()
+        self._muted = loop.call_later(seconds, self._unmute)
+        self._read_if_possible()
+
+    def _unmute(self) -> None:
+        self._muted = None
+        self.active_tick = self._server.tick
+        if self._frame is not None:
+            self._frame.started_tick = self._server.tick
+        if self._blocked:
+            self._unblock_soon()
+        self._read_if_possible()
 
     # Requests ---------------------------------------------------------------------------------------
 
     def _start(self, frame: memoryview) -> bool:
         """Hand one frame to the pipeline. False when it may not start yet."""
         pending = self._pending
-        if self._write_paused or self._draining or (pending and not self._may_start(frame[:2])):
+        if self._stopped or self._draining or (pending and not self._may_start(frame[:2])):
             return False
         try:
             reply = self._pipeline.handle(frame, self.connection)
@@ -318,12 +368,14 @@ class Session(asyncio.BufferedProtocol):
             self._preauth = False
             self._frame_bytes_max = self._server.frame_bytes_max
         if isinstance(reply, Deferred):
-            self._park(reply, exclusive=reply.exclusive or frame[:2] != _PRODUCE_KEY)
+            self._park(reply, exclusive=frame[:2] != _PRODUCE_KEY)
         elif reply is not None:
             if pending:
                 self._park_answered(reply)
             else:
                 self._send(reply)
+        elif self.connection.mute_ms:
+            self._mute()
         return True
 
     def _may_start(self, api_key: memoryview) -> bool:
@@ -361,12 +413,6 @@ class Session(asyncio.BufferedProtocol):
         elif self._blocked:
             self._unblock_soon()
 
-    def on_order_settled(self, deferred: Deferred) -> None:
-        if self._pending and self._pending[-1] is deferred:
-            self._exclusive = False
-            if self._blocked:
-                self._unblock_soon()
-
     def _finish(self, deferred: Deferred) -> None:
         if deferred.failure is not None:
             self._violate(deferred.failure)
@@ -381,6 +427,8 @@ class Session(asyncio.BufferedProtocol):
 
     def _send(self, answer: Answer) -> None:
         """Queue an answer for the write at the end of this callback; large ones go at once, piece by piece."""
+        if self.connection.mute_ms:
+            self._mute()
         if isinstance(answer, bytes):
             size = len(answer)
             self.connection.bytes_out_total += size

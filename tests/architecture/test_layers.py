@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # ``telemetry.sample`` and ``protocol.private`` are value types and belong to nobody's behaviour.
     frozenset({"config", "protocol", "metadata", "telemetry.sample"}),
     frozenset({"storage"}),
-    frozenset({"cluster", "coordination", "partition", "retention"}),
+    frozenset({"cluster", "coordination", "partition", "quotas", "retention"}),
     frozenset({"groups", "transactions"}),
     frozenset({"handlers"}),
     frozenset({"network", "telemetry", "client", "models", "supervisor"}),
@@ -36,6 +36,7 @@ PURE_PACKAGES = (
     "broker.coordination",
     "broker.cluster",
     "broker.retention",
+    "broker.quotas",
 )
 DRIVERS = {
     "broker.partition.driver": "performs the effects of partition.state",

@@ -77,8 +77,6 @@ UNFINISHED = {
     "preallocate",
     "queued.max.request.bytes",
     "queued.max.requests",
-    "quota.window.num",
-    "quota.window.size.seconds",
     "remote.log.storage.system.enable",
     "replica.fetch.backoff.ms",
     "replica.fetch.max.bytes",

@@ -19,6 +19,7 @@ from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 from broker.protocol.header import skip_response_header
 from broker.protocol.registry import SERVED
+from broker.quotas.driver import Quotas
 from tests.support.wire import request_frame
 
 VERSION = 2
@@ -26,7 +27,7 @@ VERSION = 2
 
 @pytest.fixture
 def pipeline() -> Pipeline:
-    return Pipeline(types.SimpleNamespace())  # type: ignore[arg-type]
+    return Pipeline(types.SimpleNamespace(quotas=Quotas()))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -72,6 +72,8 @@ def raw_frame(body: bytes) -> bytes:
     return struct.pack(">i", len(body)) + body
 
 
-def request_frame(api_key: int, version: int, message: object, *, correlation_id: int = 1) -> bytes:
-    head = request_header(api_key, version, correlation_id, "hostile")
+def request_frame(
+    api_key: int, version: int, message: object, *, correlation_id: int = 1, client_id: str = "hostile"
+) -> bytes:
+    head = request_header(api_key, version, correlation_id, client_id)
     return raw_frame(head + codec.encode_request(api_key, version, message))
