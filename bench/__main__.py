@@ -6,7 +6,7 @@ import argparse
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from bench import growth, report, rows
+from bench import groups, growth, report, rows
 
 PARTS = {
     "os": lambda scale: rows.produce_and_fetch("os", scale),
@@ -15,6 +15,7 @@ PARTS = {
     "latency": rows.latencies,
     "fixed": rows.fixed_costs,
     "growth": growth.growth,
+    "groups": groups.groups,
 }
 
 

@@ -39,6 +39,10 @@ class BrokerUnderTest:
         return f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> BrokerUnderTest:
+        self.start()
+        return self
+
+    def start(self) -> None:
         began = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "broker", "--id", "1"],
@@ -57,12 +61,16 @@ class BrokerUnderTest:
         for line in self._process.stdout:
             if line.startswith("ready"):
                 self.started_seconds = time.monotonic() - began
-                return self
+                return
         raise RuntimeError(f"the broker ended before it was ready (exit {self._process.wait()})")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def stop(self) -> None:
         assert self._process is not None
         self._process.terminate()
         try:
@@ -70,7 +78,6 @@ class BrokerUnderTest:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self.home, ignore_errors=True)
 
     def cpu_seconds(self) -> float:
         assert self._process is not None

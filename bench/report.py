@@ -26,6 +26,7 @@ COLUMNS = {
     "produce_us": ("produce µs", "{:,.0f}"),
     "fetch_us": ("fetch µs", "{:,.0f}"),
     "cpu_us": ("CPU µs/request", "{:,.0f}"),
+    "cpu_s": ("CPU s", "{:.2f}"),
     "seconds": ("seconds", "{:.2f}"),
     "rss_mb": ("RSS MB", "{:.0f}"),
     "cpu_percent": ("CPU %", "{:.2f}"),
