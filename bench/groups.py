@@ -33,7 +33,7 @@ from broker.protocol.api import ApiKey
 
 MEMBERS = 1_000
 GROUPS = 10_000
-CONNECTIONS = 100
+CONNECTIONS = 1_000
 """That the 10,000 groups share."""
 INITIAL_DELAY_MS = 3_000
 HEARTBEAT_SECONDS = 3.0
