@@ -54,6 +54,7 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.ADD_OFFSETS_TO_TXN, "AddOffsetsToTxn", 0, 4, 3),
         ApiSpec(ApiKey.END_TXN, "EndTxn", 0, 5, 3),
         ApiSpec(ApiKey.WRITE_TXN_MARKERS, "WriteTxnMarkers", 1, 2, 1),
+        ApiSpec(ApiKey.TXN_OFFSET_COMMIT, "TxnOffsetCommit", 0, 5, 3),
         ApiSpec(ApiKey.DESCRIBE_CONFIGS, "DescribeConfigs", 1, 4, 4),
         ApiSpec(ApiKey.ALTER_CONFIGS, "AlterConfigs", 0, 2, 2),
         ApiSpec(ApiKey.DESCRIBE_LOG_DIRS, "DescribeLogDirs", 1, 5, 2),

@@ -152,6 +152,20 @@ class MemoryPartitions:
                         self._listener.on_became_leader(self.partitions[index])
 
 
+class OpenGate:
+    """A transaction coordinator that gives everybody ``answer``."""
+
+    def __init__(self) -> None:
+        self.answer = ErrorCode.NONE
+        self.asked: list[tuple[str, int, int, list[TopicPartition], bool]] = []
+
+    async def verify(
+        self, transactional_id: str, producer_id: int, epoch: int, partitions: list[TopicPartition], *, add: bool
+    ) -> dict[TopicPartition, ErrorCode]:
+        self.asked.append((transactional_id, producer_id, epoch, partitions, add))
+        return dict.fromkeys(partitions, self.answer)
+
+
 class World:
     """A coordinator and what surrounds it; ``call`` speaks to it through a handler, as bytes, in any version."""
 
@@ -160,6 +174,7 @@ class World:
         self.cluster = MemoryCluster(partition_count)
         self.partitions = MemoryPartitions(self.cluster)
         self.config = BrokerConfig(group_initial_rebalance_delay_ms=0, **config)
+        self.gate = OpenGate()
         self.groups = self.new_coordinator()
 
     def new_coordinator(self) -> GroupCoordinator:
@@ -214,7 +229,7 @@ class World:
             partitions=self.partitions,  # type: ignore[arg-type]
             groups=self.groups,
             transactions=None,  # type: ignore[arg-type]
-            gate=None,  # type: ignore[arg-type]
+            gate=self.gate,  # type: ignore[arg-type]
             sampler=None,  # type: ignore[arg-type]
             fetch_sessions=None,  # type: ignore[arg-type]
             cluster_secret=b"",

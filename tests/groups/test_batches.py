@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from broker.coordination.markers import build_marker
 from broker.coordination.transaction import InTransaction, TransactionalProducer, TransactionMarker
 from broker.groups.batches import GroupRecordCodec
 from broker.groups.records import OffsetRecord, OffsetValue
 from broker.protocol.batch import COMPRESSION_NAMES, read_header
+from broker.protocol.markers import build_marker
 from broker.protocol.records import Record, build_batch
 
 PRODUCER = TransactionalProducer(producer_id=9, producer_epoch=3)
@@ -40,7 +40,8 @@ def test_a_transaction_too_large_for_one_batch_is_several_of_the_same_producer()
 @pytest.mark.parametrize("commit", [True, False])
 def test_a_marker_is_read_back(commit: bool) -> None:
     marker = TransactionMarker(producer_id=9, producer_epoch=3, coordinator_epoch=77, commit=commit)
-    assert list(GroupRecordCodec().decode([build_marker(marker, 1)], 0)) == [(0, marker)]
+    written = build_marker(producer_id=9, producer_epoch=3, coordinator_epoch=77, commit=commit, timestamp_ms=1)
+    assert list(GroupRecordCodec().decode([written], 0)) == [(0, marker)]
 
 
 @pytest.mark.parametrize("key", [b"", b"\x00\x00\x00\x05", None])
