@@ -52,7 +52,7 @@ class Workload:
 
     def _fill_archive(self) -> None:
         """Eight closed segments of the last days, for pages about the log on disk."""
-        producer = Producer({"bootstrap.servers": self._bootstrap, "client.id": "archiver", "linger.ms": 0})
+        producer = Producer({"bootstrap.servers": self._bootstrap, "client.id": "archiver", "batch.num.messages": 1})
         now_ms = time.time_ns() // 1_000_000
         for number in range(ARCHIVE_RECORDS):
             age_ms = int(6.6 * 86_400_000 * (1 - number / ARCHIVE_RECORDS) ** 1.6)
