@@ -1,7 +1,6 @@
-"""``manage.py groups reset-offsets``: gather the facts, let ``offset_reset`` decide, commit the plan.
+"""``manage.py groups reset-offsets``: refuse while somebody reads, commit the plan, show it.
 
-What must stay true: nothing is committed while the group has members. This looks first, so that it can say so in
-words; the broker refuses as well, in case somebody joins in between.
+The facts come from ``client.reset_facts``, the plan from ``client.offset_reset``: the dashboard uses the same two.
 """
 
 from __future__ import annotations
@@ -10,10 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from broker.client.blocking import Client
-from broker.client.results import GroupDescription
-from broker.client.topics import EARLIEST, LATEST
-from broker.commandline.groups import exists, partition_count
-from broker.commandline.offset_reset import PartitionFacts, PlannedOffset, Strategy, ToTime
+from broker.client.offset_reset import PlannedOffset
+from broker.client.reset_facts import activity_of
 from broker.commandline.outcome import CommandFailed
 from broker.commandline.output import column
 from broker.errors import ErrorCode
@@ -21,7 +18,6 @@ from broker.types import TopicPartition
 
 Row = dict[str, Any]
 
-STATES_WITHOUT_MEMBERS = frozenset({"Empty", "Dead", ""})
 COLUMNS = (
     column("Topic", "topic"),
     column("Partition", "partition", right=True),
@@ -36,55 +32,13 @@ COLUMNS = (
 
 
 def require_no_members(client: Client, group_id: str) -> None:
-    """A group that does not exist has none: committing to it creates it."""
-    group: GroupDescription = client.describe_groups([group_id])[group_id]
-    state, members = group.state, f"{len(group.members)} member(s)"
-    if not exists(group):
-        # Of a type DescribeGroups does not know, or not there at all.
-        listed = next((one for one in client.list_groups() if one.group_id == group_id), None)
-        state, members = ("", "") if listed is None else (listed.state, "members")
-    if group.members or state not in STATES_WITHOUT_MEMBERS:
+    activity = activity_of(client, group_id)
+    if not activity.is_idle:
+        members = "members" if activity.members is None else f"{activity.members} member(s)"
         raise CommandFailed(
-            f"group {group_id!r} is {state} with {members}: stop them first, their next commit would undo the reset"
+            f"group {group_id!r} is {activity.state} with {members}: "
+            "stop them first, their next commit would undo the reset"
         )
-
-
-def committed_offsets(client: Client, group_id: str) -> dict[TopicPartition, int]:
-    return {TopicPartition(one.topic, one.partition): one.offset for one in client.group_offsets(group_id)}
-
-
-def gather(
-    client: Client, group_id: str, partitions: Iterable[TopicPartition], strategy: Strategy
-) -> list[PartitionFacts]:
-    """What the strategy needs to know. Raises ``CommandFailed`` for a partition that does not exist."""
-    committed = committed_offsets(client, group_id)
-    topics: dict[str, list[int]] = {}
-    for topic, partition in sorted(set(partitions)):
-        topics.setdefault(topic, []).append(partition)
-    facts: list[PartitionFacts] = []
-    for topic, wanted in topics.items():
-        count = partition_count(client, topic)
-        absent = [partition for partition in wanted if partition >= count]
-        if absent:
-            raise CommandFailed(f"topic {topic!r} has {count} partition(s), no {', '.join(map(str, absent))}")
-        starts = client.list_offsets(topic, dict.fromkeys(wanted, EARLIEST))
-        ends = client.list_offsets(topic, dict.fromkeys(wanted, LATEST))
-        by_time = (
-            client.list_offsets(topic, dict.fromkeys(wanted, strategy.timestamp_ms))
-            if isinstance(strategy, ToTime)
-            else {}
-        )
-        facts += [
-            PartitionFacts(
-                topic_partition=TopicPartition(topic, partition),
-                log_start=starts[partition].offset,
-                log_end=ends[partition].offset,
-                committed=committed.get(TopicPartition(topic, partition)),
-                at_time=by_time[partition].offset if partition in by_time else None,
-            )
-            for partition in wanted
-        ]
-    return facts
 
 
 def execute(client: Client, group_id: str, plan: Sequence[PlannedOffset]) -> dict[TopicPartition, ErrorCode]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from broker.client.blocking import Client
+from broker.client.reset_facts import exists
 from broker.client.results import CommittedOffset, GroupDescription, GroupListing, GroupMember, ListedOffset
 from broker.client.topics import EARLIEST, LATEST
 from broker.commandline.outcome import CommandFailed
@@ -16,8 +17,6 @@ from broker.types import TopicPartition
 
 Row = dict[str, Any]
 
-DEAD = "Dead"
-"""How brokers before DescribeGroups v6 call a group that does not exist."""
 LIST_COLUMNS = (
     column("Group", "group"),
     column("State", "state"),
@@ -95,15 +94,6 @@ def describe_groups(client: Client, group_ids: Sequence[str]) -> list[Row]:
         raise CommandFailed(f"no such group: {', '.join(missing)}")
     ends = _Ends(client)
     return [_describe(client, described[group_id], listed.get(group_id), ends) for group_id in wanted]
-
-
-def exists(group: GroupDescription) -> bool:
-    """Raises ``KafkaError`` when the coordinator could not say."""
-    if group.error is ErrorCode.GROUP_ID_NOT_FOUND or (group.error is ErrorCode.NONE and group.state == DEAD):
-        return False
-    if group.error:
-        raise KafkaError(group.error, f"group {group.group_id!r}: {group.error_message}")
-    return True
 
 
 def delete_groups(client: Client, group_ids: Iterable[str]) -> list[Row]:

@@ -10,10 +10,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from broker.client.blocking import Client
-from broker.commandline import group_reset, groups
-from broker.commandline.arguments import merge_topics, parse_topic_partitions
-from broker.commandline.offset_file import format_offset_file, parse_offset_file
-from broker.commandline.offset_reset import (
+from broker.client.offset_reset import (
     ResetRefused,
     ShiftBy,
     Strategy,
@@ -25,6 +22,10 @@ from broker.commandline.offset_reset import (
     ToTime,
     plan_reset,
 )
+from broker.client.reset_facts import committed_offsets, gather
+from broker.commandline import group_reset, groups
+from broker.commandline.arguments import merge_topics, parse_topic_partitions
+from broker.commandline.offset_file import format_offset_file, parse_offset_file
 from broker.commandline.outcome import CommandFailed, WrongUse
 from broker.commandline.output import Column, Output
 from broker.commandline.times import parse_duration, parse_time
@@ -168,7 +169,7 @@ manage.py groups reset-offsets billing --topic orders --to-datetime 2026-03-01T1
         fail_if(rows, "group(s)")
 
     def _delete_offsets(self, client: Client, output: Output, options: dict[str, Any]) -> None:
-        committed = group_reset.committed_offsets(client, options["group"])
+        committed = committed_offsets(client, options["group"])
         partitions = groups.partitions_of(client, merge_topics(options["topic"]), among=committed)
         if not partitions:
             raise CommandFailed(f"group {options['group']!r} has committed nothing there")
@@ -186,7 +187,7 @@ manage.py groups reset-offsets billing --topic orders --to-datetime 2026-03-01T1
         if not options["export"]:
             group_reset.require_no_members(client, group_id)
         try:
-            plan = plan_reset(strategy, group_reset.gather(client, group_id, partitions, strategy))
+            plan = plan_reset(strategy, gather(client, group_id, partitions, strategy))
         except ResetRefused as error:
             raise CommandFailed(str(error)) from error
         if options["export"]:
@@ -238,7 +239,7 @@ def _partitions(client: Client, options: dict[str, Any], strategy: Strategy) -> 
     elif options["all_topics"]:
         if options["topic"]:
             raise WrongUse("either --topic or --all-topics")
-        found = list(group_reset.committed_offsets(client, options["group"]))
+        found = list(committed_offsets(client, options["group"]))
     elif options["topic"]:
         found = groups.partitions_of(client, merge_topics(options["topic"]))
     else:

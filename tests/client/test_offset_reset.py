@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.commandline.offset_reset import (
+from broker.client.offset_reset import (
     PartitionFacts,
     PlannedOffset,
     ResetRefused,
