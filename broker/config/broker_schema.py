@@ -1023,10 +1023,11 @@ _TRANSACTIONS = (
         "transaction.partition.verification.enable",
         BOOLEAN,
         True,
-        "Check that a partition was added before writing to it.",
+        "Check that a partition was added to the transaction before writing to it. Clients of transactions v2 add it by "
+        "writing, with or without this.",
         importance=LOW,
-        mode=CLUSTER,
         acts=True,
+        mode=CLUSTER,
     ),
     _define(
         "transaction.state.log.num.partitions",

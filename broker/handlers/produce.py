@@ -1,9 +1,11 @@
 """Produce v3–13: append record batches to partitions led here.
 
-Versions: v3 record batches (KIP-98), v8 per-record errors, v9 flexible, v10 where the leader is (KIP-951), v13
-topic ids instead of names. Versions 0–2 are advertised but end the connection (see ``protocol/registry.py``).
-Deviations: transactional produce is refused per partition until transactions exist. ``acks=all`` is held to the
-literal ``min.insync.replicas`` even where the topic has fewer replicas.
+Versions: v3 record batches (KIP-98), v8 per-record errors, v9 flexible, v10 where the leader is (KIP-951), v11
+TRANSACTION_ABORTABLE, v12 adds partitions to the transaction by itself (KIP-890), v13 topic ids instead of names.
+Versions 0–2 are advertised but end the connection (see ``protocol/registry.py``).
+Deviations: ``acks=all`` is held to the literal ``min.insync.replicas`` even where the topic has fewer replicas. A
+transactional batch without producer id is refused (INVALID_RECORD), and one in a request without transactional id fails
+its own partition only (TRANSACTIONAL_ID_AUTHORIZATION_FAILED).
 
 Hot path: one request costs a header scan, one CRC and one write per partition and a few dozen calls around them. No
 task, no future; an acks=all answer is one ``ParkedProduce`` known to the partitions it waits for. Every partition
@@ -12,6 +14,7 @@ succeeds or fails on its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from broker.errors import ErrorCode, KafkaError
@@ -22,11 +25,13 @@ from broker.handlers.reply import CloseConnection, Deferred, Reply
 from broker.handlers.throttling import produce_throttle_ms
 from broker.partition.driver import Partition
 from broker.protocol.api import ApiKey
-from broker.protocol.produce import decode_produce, encode_produce_response
+from broker.protocol.batch import ATTRIBUTES_AT, HEADER_SIZE, TRANSACTIONAL
+from broker.protocol.produce import ProduceRequest, decode_produce, encode_produce_response
 from broker.types import INTERNAL_TOPICS
 
 if TYPE_CHECKING:
     from broker.storage.log import LogAppend
+    from broker.storage.verification import Verification
 
 API = ApiKey.PRODUCE
 
@@ -34,6 +39,10 @@ _NONE = int(ErrorCode.NONE)
 _NOT_LEADER = int(ErrorCode.NOT_LEADER_OR_FOLLOWER)
 _TIMED_OUT = int(ErrorCode.REQUEST_TIMED_OUT)
 
+_ATTRIBUTES_LOW_AT = ATTRIBUTES_AT + 1
+Append = Callable[["Partition", "memoryview | None", int, int, bool], "LogAppend"]
+Place = tuple["Partition", int, list, int]
+"""A partition, the offset to wait for, and where its result is: ``results[index]``."""
 Result = tuple[int, int, int, int, int, Any, str | None]
 """partition, error code, base offset, log append time, log start offset, record errors, error message"""
 
@@ -105,35 +114,23 @@ class ParkedProduce(Deferred):
 
 def handle_raw(request: Request, services: Services) -> Reply:
     produce = decode_produce(request.api_version, request.body)
-    acks = produce.acks
-    refusal = _refusal(produce, services)
     now_ms = services.clock.wall_ms()
-    manager = services.partitions
-    client = request.connection.listener == "client"
+    refusal = _refusal(produce, services)
+    append: Append = append_batch
+    if produce.transactional_id is not None and refusal is None:
+        from broker.handlers import transactional_produce as transactional
+
+        admission = transactional.admit(request, produce, services, now_ms)
+        if admission.waits:
+            request.throttle_ms = produce_throttle_ms(request, services, len(request.body))
+            return transactional.VerifyingProduce(request, services, admission)
+        append = admission.append
     topics: list = []
-    appended: list[tuple[Partition, int, list, int]] = []
-    failed = False
-    for name, topic_id, entries in produce.topics:
-        results: list[Result] = []
-        topics.append((name, topic_id, results))
-        for index, records in entries:
-            try:
-                if refusal is not None:
-                    raise refusal
-                partition = manager.resolve(name, topic_id, index)
-                append = _append(partition, records, acks, now_ms, client)
-            except KafkaError as error:
-                failed = True
-                results.append(_failure(index, int(error.code), error))
-                continue
-            if acks == -1 and partition.committed_offset <= append.last_offset:
-                appended.append((partition, append.last_offset, results, len(results)))
-            results.append(
-                (index, _NONE, append.base_offset, append.log_append_time_ms, partition.log.log_start_offset, (), None)
-            )
+    appended: list[Place] = []
+    failed = append_all(produce, request, services, refusal, append, now_ms, topics, appended)
     if services.quotas.active:
         request.throttle_ms = produce_throttle_ms(request, services, len(request.body))
-    if acks == 0:
+    if produce.acks == 0:
         if failed:
             raise CloseConnection("an acks=0 produce failed")
         return None
@@ -142,7 +139,7 @@ def handle_raw(request: Request, services: Services) -> Reply:
         for place in appended:
             parked.park(*place)
         if parked.waiting:
-            manager.watch_deadline(parked)
+            services.partitions.watch_deadline(parked)
             return parked
     return encode(request, topics, services)
 
@@ -164,31 +161,79 @@ def encode(request: Request, topics: list, services: Services) -> bytes:
     )
 
 
-def _append(partition: Partition, records: memoryview | None, acks: int, now_ms: int, client: bool) -> LogAppend:
+def append_all(
+    produce: ProduceRequest,
+    request: Request,
+    services: Services,
+    refusal: KafkaError | None,
+    append: Append,
+    now_ms: int,
+    topics: list,
+    appended: list[Place],
+) -> bool:
+    """Append every partition's records. Fills ``topics`` with the results, ``appended`` with what is not committed yet;
+    whether anything failed."""
+    acks = produce.acks
+    manager = services.partitions
+    client = request.connection.listener == "client"
+    failed = False
+    for name, topic_id, entries in produce.topics:
+        results: list[Result] = []
+        topics.append((name, topic_id, results))
+        for index, records in entries:
+            try:
+                if refusal is not None:
+                    raise refusal
+                partition = manager.resolve(name, topic_id, index)
+                done = append(partition, records, acks, now_ms, client)
+            except KafkaError as error:
+                failed = True
+                results.append(_failure(index, int(error.code), error))
+                continue
+            if acks == -1 and partition.committed_offset <= done.last_offset:
+                appended.append((partition, done.last_offset, results, len(results)))
+            results.append(
+                (index, _NONE, done.base_offset, done.log_append_time_ms, partition.log.log_start_offset, (), None)
+            )
+    return failed
+
+
+def append_batch(
+    partition: Partition,
+    records: memoryview | None,
+    acks: int,
+    now_ms: int,
+    client: bool,
+    *,
+    transactional: bool = False,
+    verified: bool = True,
+    permission: Verification | None = None,
+) -> LogAppend:
+    """``transactional``: the request names a transactional id; only then may a batch belong to a transaction."""
     if records is None:
         raise KafkaError(ErrorCode.INVALID_RECORD, "A partition of a produce request has no records.")
     if client and partition.topic_partition[0] in INTERNAL_TOPICS:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, "The broker alone writes its internal topics.")
+    if not transactional and len(records) > HEADER_SIZE and records[_ATTRIBUTES_LOW_AT] & TRANSACTIONAL:
+        raise KafkaError(
+            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            "A transactional batch in a request without transactional id.",
+        )
     config = partition.log.config
     if "compact" in config.cleanup_policy:
         check_keys(records, partition.topic_partition)
     try:
-        return partition.append(records, acks=acks, now_ms=now_ms)
+        return partition.append(records, acks=acks, now_ms=now_ms, verified=verified, permission=permission)
     except KafkaError as error:
         if error.code is ErrorCode.INVALID_TIMESTAMP:
             raise name_timestamps(records, config, now_ms, error) from None
         raise
 
 
-def _refusal(produce: Any, services: Services) -> KafkaError | None:
+def _refusal(produce: ProduceRequest, services: Services) -> KafkaError | None:
     """Why no partition of this request may be appended to."""
     if produce.acks not in (-1, 0, 1):
         return KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
-    if produce.transactional_id is not None:
-        return KafkaError(
-            ErrorCode.INVALID_TXN_STATE,
-            "This broker does not serve transactions yet; produce without transactional.id.",
-        )
     reason = services.partitions.refuse_produce_reason()
     if reason:
         return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, reason)

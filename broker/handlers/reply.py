@@ -30,17 +30,30 @@ class DeferredOwner(Protocol):
     def on_answered(self, deferred: Deferred) -> None:
         """``deferred.answer`` or ``deferred.failure`` is set now."""
 
+    def on_order_settled(self, deferred: Deferred) -> None:
+        """``deferred.exclusive`` has been taken back: what comes behind it may start."""
+
 
 class Deferred:
-    """An answer that comes later. Resolved or failed exactly once; whatever comes after is ignored."""
+    """An answer that comes later. Resolved or failed exactly once; whatever comes after is ignored.
 
-    __slots__ = ("answer", "done", "failure", "owner")
+    ``exclusive``: no request of this connection may start behind it, not even one that could share its place (Produce).
+    """
+
+    __slots__ = ("answer", "done", "exclusive", "failure", "owner")
 
     def __init__(self) -> None:
         self.answer: Answer = None
         self.failure: CloseConnection | None = None
         self.done = False
+        self.exclusive = False
         self.owner: DeferredOwner | None = None
+
+    def settle_order(self) -> None:
+        """What had to happen before the next request has happened; only the answer is missing."""
+        self.exclusive = False
+        if self.owner is not None:
+            self.owner.on_order_settled(self)
 
     def resolve(self, answer: Answer) -> None:
         if self.done:

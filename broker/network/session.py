@@ -5,7 +5,8 @@ server's coarse timer. What must stay true:
 
 - Answers leave in request order. ``_pending`` holds the requests whose answers are not written yet, oldest first.
 - Only Produce may be started while others wait, and only behind other Produce requests: they append in order and
-  their answers are parked until committed. Every other request starts when all before it are answered.
+  their answers are parked until committed. Every other request starts when all before it are answered. A Produce that
+  has to wait before it appends is ``exclusive`` until it has: the next one must not overtake it.
 - A session that may not start its next frame is *blocked*: what is left of the input is copied once into
   ``_backlog`` and reading is paused, so a blocked connection owns at most one receive buffer of input.
 - A connection whose client has to wait for its quota is *muted*: nothing is read and no request started until the time
@@ -368,7 +369,7 @@ class Session(asyncio.BufferedProtocol):
             self._preauth = False
             self._frame_bytes_max = self._server.frame_bytes_max
         if isinstance(reply, Deferred):
-            self._park(reply, exclusive=frame[:2] != _PRODUCE_KEY)
+            self._park(reply, exclusive=reply.exclusive or frame[:2] != _PRODUCE_KEY)
         elif reply is not None:
             if pending:
                 self._park_answered(reply)
@@ -412,6 +413,12 @@ class Session(asyncio.BufferedProtocol):
             self.close()
         elif self._blocked:
             self._unblock_soon()
+
+    def on_order_settled(self, deferred: Deferred) -> None:
+        if self._pending and self._pending[-1] is deferred:
+            self._exclusive = False
+            if self._blocked:
+                self._unblock_soon()
 
     def _finish(self, deferred: Deferred) -> None:
         if deferred.failure is not None:

@@ -130,12 +130,6 @@ def test_a_compacted_topic_needs_keys(wire, compression) -> None:
     assert produce(wire, topic, batch(b"a", key=b"k", compression=compression)).error_code == 0
 
 
-def test_a_transactional_produce_is_refused_clearly(wire) -> None:
-    result = produce(wire, create_topic(wire), batch(b"x"), transactional_id="tx")
-    assert result.error_code == ErrorCode.INVALID_TXN_STATE
-    assert "transactions" in result.error_message
-
-
 def test_clients_do_not_write_internal_topics(wire, broker_process) -> None:
     from broker.protocol import messages as m
 

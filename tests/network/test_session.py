@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from broker import limits
+from broker.handlers.reply import Deferred
 from broker.network.frames import FRAME_START_BYTES, FrameMemory
 from broker.network.session import PREAUTH_FRAME_BYTES_MAX
 from tests.network.fakes import FETCH, METADATA, PRODUCE, Link, answer, frame, new_server
@@ -76,6 +77,27 @@ async def test_an_answer_that_is_ready_waits_for_those_before_it(link) -> None:
 async def test_acks_0_has_no_answer_and_holds_nothing_back(link) -> None:
     link.receive(frame(PRODUCE, 0, b"silent") + frame(PRODUCE, 1))
     assert link.transport.correlation_ids() == [1]
+
+
+async def test_a_produce_that_has_not_appended_yet_is_not_overtaken(link) -> None:
+    asking, answered = Deferred(), Deferred()
+    asking.exclusive = True
+    replies = iter((answered, asking, answer(2), answer(3)))
+    link.pipeline.on_handle = lambda correlation_id: next(replies)
+    link.receive(b"".join(frame(PRODUCE, number) for number in range(3)))
+    assert link.pipeline.started == [(PRODUCE, 0), (PRODUCE, 1)]
+    assert not link.transport.reading
+
+    asking.settle_order()
+    await turn()
+
+    assert link.pipeline.started == [(PRODUCE, 0), (PRODUCE, 1), (PRODUCE, 2)]
+    assert link.transport.reading
+    link.receive(frame(PRODUCE, 3))
+    assert link.transport.written == b""
+    asking.resolve(answer(1))
+    answered.resolve(answer(0))
+    assert link.transport.correlation_ids() == [0, 1, 2, 3]
 
 
 async def test_another_request_waits_for_parked_produce(link) -> None:
