@@ -111,7 +111,7 @@ class FullFetch:
     def park(self, waiting: SuspendedFetch) -> None:
         for partition in self._partitions:
             if partition is not None:
-                partition.add_fetch_waiter(waiting)
+                partition.add_fetch_waiter(waiting, self._fetch.isolation_level)
 
     def unpark(self, waiting: SuspendedFetch) -> None:
         for partition in self._partitions:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Services
 from broker.handlers.leader_hints import HINTS_IN_FETCH_FROM, current_leader
-from broker.partition.driver import READ_COMMITTED, Partition
+from broker.partition.driver import Partition
+from broker.partition.fetch_waiters import READ_COMMITTED
 from broker.protocol.fetch import FetchPartition, FetchPartitionResult, FetchRequest
 from broker.types import Buffer
 

@@ -18,10 +18,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from broker.errors import ErrorCode, KafkaError
+from broker.partition.fetch_waiters import READ_COMMITTED, FetchWaiter, FetchWaiters
 from broker.partition.state import ACKS_ALL, Effects, HighWatermarkAdvanced, PartitionState, ProposeIsr
 from broker.protocol.markers import build_marker
 from broker.types import (
     NO_EPOCH,
+    NO_OFFSET,
     NO_TIMESTAMP,
     Buffer,
     Offset,
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
     from broker.storage.log_append import Origin
     from broker.storage.verification import Verification
 
-READ_COMMITTED = 1
-
 
 class CommitWaiter(Protocol):
     """Something that waits for an append to be committed. ``slot`` is its own note of which append."""
@@ -51,12 +51,6 @@ class CommitWaiter(Protocol):
     def on_committed(self, slot: int) -> None: ...
 
     def on_commit_failed(self, slot: int, code: ErrorCode) -> None: ...
-
-
-class FetchWaiter(Protocol):
-    """A long poll. Told of new data (bytes) or that it should look again whatever there is (-1)."""
-
-    def on_data(self, byte_count: int) -> None: ...
 
 
 class FutureWaiter:
@@ -119,7 +113,7 @@ class Partition:
         self._flush = flush
         self._on_propose_isr = on_propose_isr
         self._commit_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
-        self._fetch_waiters: dict[FetchWaiter, None] = {}
+        self._fetch_waiters = FetchWaiters()
 
     # Facts ------------------------------------------------------------------------------------------
 
@@ -302,16 +296,15 @@ class Partition:
             return ()
         return self.log.read(offset, max_bytes, upto_offset=upto_offset, at_least_one=at_least_one)
 
-    def add_fetch_waiter(self, waiter: FetchWaiter) -> None:
-        self._fetch_waiters[waiter] = None
+    def add_fetch_waiter(self, waiter: FetchWaiter, isolation_level: int) -> None:
+        self._fetch_waiters.add(waiter, isolation_level, self.last_stable_offset, self.state.high_watermark)
 
     def remove_fetch_waiter(self, waiter: FetchWaiter) -> None:
-        self._fetch_waiters.pop(waiter, None)
+        self._fetch_waiters.remove(waiter)
 
     def wake_fetch_waiters(self) -> None:
         """Let every long poll look again: leadership, epoch or existence changed."""
-        for waiter in tuple(self._fetch_waiters):
-            waiter.on_data(-1)
+        self._fetch_waiters.wake()
 
     # Effects ----------------------------------------------------------------------------------------
 
@@ -323,9 +316,10 @@ class Partition:
     def _perform(self, effects: Effects, byte_count: int) -> None:
         for effect in effects:
             if isinstance(effect, HighWatermarkAdvanced):
-                if self._fetch_waiters:
-                    for waiter in tuple(self._fetch_waiters):
-                        waiter.on_data(byte_count)
+                waiters = self._fetch_waiters
+                if waiters:
+                    stable = self.last_stable_offset if waiters.any_committed else NO_OFFSET
+                    waiters.advanced(byte_count, stable, self.state.high_watermark)
                 if self._commit_waiters:
                     self._release_committed()
             else:

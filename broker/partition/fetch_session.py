@@ -25,7 +25,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from broker.partition.driver import READ_COMMITTED, FetchWaiter, Partition
+from broker.partition.driver import Partition
+from broker.partition.fetch_waiters import READ_COMMITTED, FetchWaiter
 from broker.protocol.fetch import FetchPartition, FetchPartitionResult
 
 EPOCH_MAX = 2**31 - 1
@@ -97,7 +98,7 @@ class SessionPartition:
     def watch(self) -> None:
         if not self.watching and self.partition is not None:
             self.watching = True
-            self.partition.add_fetch_waiter(self)
+            self.partition.add_fetch_waiter(self, self.session.isolation_level)
 
     def unwatch(self) -> None:
         if self.watching:
@@ -194,6 +195,7 @@ class FetchSession:
         if isolation_level != self.isolation_level:
             self.isolation_level = isolation_level
             for known in self.partitions.values():
+                known.unwatch()
                 known.dirty = True
                 self.dirty[known] = None
 

@@ -23,6 +23,7 @@ from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 from broker.protocol.header import skip_response_header
 from broker.protocol.records import iter_records
+from broker.quotas.driver import Quotas
 from tests.partition.stage import Stage, image_of, partition_image, topic_image
 
 PARTITIONS = 4
@@ -58,6 +59,7 @@ class Reader:
             config=stage.config,
             clock=stage.clock,
             cluster=stage,
+            quotas=Quotas(stage.clock),
             fetch_sessions=FetchSessionCache(slots=10, new_id=iter(range(5, 500)).__next__),
         )
         self.positions: dict[int, int] = {}

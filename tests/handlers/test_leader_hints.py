@@ -15,6 +15,7 @@ from broker.handlers import fetch, produce
 from broker.handlers.context import ConnectionInfo, Request
 from broker.protocol import codec
 from broker.protocol.header import skip_response_header
+from broker.quotas.driver import Quotas
 from tests.partition.stage import Stage, image_of, partition_image, topic_image
 from tests.support.topics import batch, fetch_request, produce_request
 
@@ -39,7 +40,12 @@ def show(stage: Stage, *, alive: bool) -> None:
 
 def call(stage: Stage, module: ModuleType, version: int, message: Any, listener: str = "client") -> Any:
     services: Any = SimpleNamespace(
-        partitions=stage.manager, config=stage.config, clock=stage.clock, cluster=stage, node_id=1
+        partitions=stage.manager,
+        config=stage.config,
+        clock=stage.clock,
+        cluster=stage,
+        node_id=1,
+        quotas=Quotas(stage.clock),
     )
     services.fetch_sessions = SimpleNamespace(get=lambda _: None)
     body = memoryview(bytearray(codec.encode_request(module.API, version, message)))

@@ -17,6 +17,7 @@ from broker.handlers.reply import CloseConnection, Deferred
 from broker.protocol import codec
 from broker.protocol.api import ApiKey
 from broker.protocol.header import skip_response_header
+from broker.quotas.driver import Quotas
 from broker.types import TopicPartition
 from tests.partition.stage import Stage, image_of, partition_image, topic_image
 from tests.support.topics import batch, produce_request
@@ -56,6 +57,7 @@ class Desk:
             clock=self.stage.clock,
             cluster=SimpleNamespace(config=self.stage.config),
             gate=self.gate,
+            quotas=Quotas(self.stage.clock),
         )
 
     def configure(self, **values: Any) -> None:

@@ -162,7 +162,7 @@ async def test_an_append_under_an_old_epoch_is_fenced(os_stage) -> None:
 
 async def test_long_polls_are_told_how_much_came(os_stage) -> None:
     poll = Poll()
-    os_stage.partition().add_fetch_waiter(poll)
+    os_stage.partition().add_fetch_waiter(poll, 0)
     append = os_stage.append(b"hello")
     os_stage.partition().remove_fetch_waiter(poll)
     os_stage.append(b"unheard")
