@@ -14,6 +14,7 @@ from broker.client.reader import ReaderClient
 from broker.client.results import ClusterDescription, ClusterMetadata
 from broker.client.router import REQUEST_TIMEOUT_SECONDS, Router
 from broker.client.topics import TopicsClient
+from broker.client.transactions import TransactionsClient
 
 
 class AsyncClient:
@@ -45,6 +46,7 @@ class AsyncClient:
         self.producer = ProducerClient(self.router)
         self.reader = ReaderClient(self.router)
         self.internal = InternalClient(self.router)
+        self.transactions = TransactionsClient(self.router)
 
     async def metadata(self, topics: Iterable[str] | None = None) -> ClusterMetadata:
         """Brokers and topics; None means all topics. Never creates one."""

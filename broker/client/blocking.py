@@ -38,6 +38,8 @@ from broker.client.results import (
     ProducedRecord,
     ProducerDescription,
     Record,
+    TransactionDescription,
+    TransactionListing,
 )
 from broker.client.router import REQUEST_TIMEOUT_SECONDS
 from broker.errors import ErrorCode, KafkaError
@@ -271,6 +273,45 @@ class Client:
     ) -> dict[TopicPartition, ErrorCode]:
         wanted = list(partitions)
         return self._run(lambda client: client.groups.delete_offsets(group_id, wanted))
+
+    # Transactions ----------------------------------------------------------------------------------
+
+    def list_transactions(
+        self,
+        states: Iterable[str] = (),
+        producer_ids: Iterable[int] = (),
+        *,
+        duration_ms: int = -1,
+        pattern: str | None = None,
+    ) -> list[TransactionListing]:
+        """The transactional ids of every broker; ``duration_ms``: only what has run longer."""
+        return self._run(
+            lambda client: client.transactions.list_all(states, producer_ids, duration_ms=duration_ms, pattern=pattern)
+        )
+
+    def describe_transaction(self, transactional_id: str) -> TransactionDescription:
+        return self._run(lambda client: client.transactions.describe(transactional_id))
+
+    def write_transaction_marker(
+        self,
+        topic: str,
+        partition: int,
+        producer_id: int,
+        producer_epoch: int,
+        coordinator_epoch: int,
+        *,
+        commit: bool = False,
+    ) -> None:
+        """End a hanging transaction in one partition (``describe_producers`` has the numbers)."""
+        self._run(
+            lambda client: client.transactions.write_marker(
+                topic, partition, producer_id, producer_epoch, coordinator_epoch, commit=commit
+            )
+        )
+
+    def terminate_transaction(self, transactional_id: str) -> None:
+        """Fence the producer of a transactional id and abort what it has open."""
+        self._run(lambda client: client.transactions.terminate(transactional_id))
 
     # Private APIs ----------------------------------------------------------------------------------
 

@@ -197,8 +197,9 @@ class Router:
     def forget_controller(self) -> None:
         self._controller_id = -1
 
-    async def coordinator_id(self, group_id: str) -> int:
-        request = m.FindCoordinatorRequest(key=group_id, key_type=0)
+    async def coordinator_id(self, key: str, key_type: int = 0) -> int:
+        """Of a group (key type 0) or a transactional id (1)."""
+        request = m.FindCoordinatorRequest(key=key, key_type=key_type)
         response = await self.call_any(ApiKey.FIND_COORDINATOR, request)
         raise_for_code(response.error_code, response.error_message)
         endpoint = BrokerEndpoint(id=response.node_id, host=response.host, port=response.port)

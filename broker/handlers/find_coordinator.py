@@ -1,10 +1,9 @@
-"""FindCoordinator v0-6: which broker coordinates a group.
+"""FindCoordinator v0-6: which broker coordinates a group or a transactional id.
 
-Versions: v1 key types, v3 flexible, v4 batched keys (KIP-699), v5 new error codes, v6 share groups (type 2).
-Deviations: transactions are not coordinated yet. Type 1 names this broker, whose InitProducerId then says that it does
-not serve them: clients retry a coordinator error until their timeout and never show its reason. Share groups (type 2)
-answer COORDINATOR_NOT_AVAILABLE with a message. The address is that of the listener the request came in by. Asking for a
-group's coordinator creates ``__consumer_offsets`` if there is none.
+Versions: v1 key types (0 group, 1 transactional id), v3 flexible, v4 batched keys (KIP-699), v5 new error codes, v6 share
+groups (type 2). The address is that of the listener the request came in by. Asking creates the coordinator's topic if there is
+none: ``__consumer_offsets`` for a group, ``__transaction_state`` for a transactional id.
+Deviation: share groups (type 2) answer COORDINATOR_NOT_AVAILABLE with a message.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ async def _find(key_type: int, key: str, request: Request, services: Services) -
             case CoordinatorType.GROUP:
                 broker_id = await services.groups.find(key)
             case CoordinatorType.TRANSACTION:
-                broker_id = services.node_id
+                broker_id = await services.transactions.find(key)
             case CoordinatorType.SHARE:
                 raise KafkaError(
                     ErrorCode.COORDINATOR_NOT_AVAILABLE, "This broker does not coordinate share groups yet."

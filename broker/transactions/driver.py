@@ -158,6 +158,7 @@ class TransactionCoordinator:
 
     async def find(self, transactional_id: str) -> BrokerId:
         """The broker that coordinates ``transactional_id``. Creates the topic if there is none yet."""
+        _require_storable(transactional_id)
         await self._topic.wait_exists()
         return self.known_coordinator(transactional_id)
 
@@ -172,8 +173,7 @@ class TransactionCoordinator:
         return leader
 
     def _index(self, transactional_id: str) -> int:
-        if not transactional_id or len(transactional_id.encode()) > STRING_BYTES_MAX:
-            raise KafkaError(ErrorCode.INVALID_REQUEST)
+        _require_storable(transactional_id)
         topic = self._topic.image()
         if topic is None:
             # Asking for the coordinator is what creates the topic.
@@ -183,6 +183,7 @@ class TransactionCoordinator:
     # Producers ---------------------------------------------------------------------------------------
 
     async def init_producer_id(self, event: InitProducerId) -> IdentityReply:
+        _require_storable(event.transactional_id)
         if not 0 < event.timeout_ms <= self._config.transaction_max_timeout_ms:
             raise KafkaError(ErrorCode.INVALID_TRANSACTION_TIMEOUT)
         return await self._with_producer_id(event, TransactionShard.init_producer_id)
@@ -302,6 +303,11 @@ class TransactionCoordinator:
         return TransactionStatistics(
             ids=ids, open=open_count, oldest_start_ms=oldest_ms, markers=self._markers.statistics()
         )
+
+
+def _require_storable(transactional_id: str) -> None:
+    if not transactional_id or len(transactional_id.encode(errors="surrogatepass")) > STRING_BYTES_MAX:
+        raise KafkaError(ErrorCode.INVALID_REQUEST)
 
 
 def _still_prepared(

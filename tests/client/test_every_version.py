@@ -15,6 +15,9 @@ from broker.protocol.registry import SERVED
 from broker.types import TopicPartition
 from tests.support.broker_process import BrokerProcess
 
+MARKED_PRODUCER = 2**40
+"""Producers from here on exist only by a marker."""
+
 Check = Callable[[Client, str, int], None]
 
 
@@ -94,7 +97,7 @@ def group_offsets(client: Client, topic: str, version: int) -> None:
 
 
 def producers(client: Client, topic: str, version: int) -> None:
-    assert client.describe_producers(topic) == []
+    assert [producer for producer in client.describe_producers(topic) if producer.producer_id < MARKED_PRODUCER] == []
 
 
 def config_resources(client: Client, topic: str, version: int) -> None:
@@ -102,7 +105,24 @@ def config_resources(client: Client, topic: str, version: int) -> None:
     assert client.list_config_resources(ResourceType.BROKER) == ["1"]
 
 
+def transactions(client: Client, topic: str, version: int) -> None:
+    assert client.list_transactions(["Ongoing"], [2**62]) == []
+    with pytest.raises(KafkaError) as unknown:
+        client.terminate_transaction(f"{topic}-nobody")
+    assert unknown.value.code is ErrorCode.TRANSACTIONAL_ID_NOT_FOUND
+
+
+def transaction_marker(client: Client, topic: str, version: int) -> None:
+    end = client.list_offsets(topic, {0: -1})[0].offset
+    client.write_transaction_marker(topic, 0, MARKED_PRODUCER + version, 0, 0)
+    assert client.list_offsets(topic, {0: -1})[0].offset == end + 1
+
+
 CHECKS: dict[int, Check] = {
+    ApiKey.INIT_PRODUCER_ID: transactions,
+    ApiKey.LIST_TRANSACTIONS: transactions,
+    ApiKey.DESCRIBE_TRANSACTIONS: transactions,
+    ApiKey.WRITE_TXN_MARKERS: transaction_marker,
     ApiKey.LIST_CONFIG_RESOURCES: config_resources,
     ApiKey.PRODUCE: produce_and_fetch,
     ApiKey.FETCH: produce_and_fetch,

@@ -70,13 +70,6 @@ async def test_on_the_internal_listener_coordinators_are_found_there(world: Worl
     assert (found.host, found.port) == ("127.0.0.1", 19092)
 
 
-async def test_a_transactional_producer_is_sent_here_to_be_told_that_there_are_no_transactions(world: World) -> None:
-    """InitProducerId says it; a coordinator error would only be retried."""
-    request = m.FindCoordinatorRequest(key_type=1, coordinator_keys=["txn"])
-    (found,) = (await world.call(find_coordinator, 4, request)).coordinators
-    assert (found.error_code, found.node_id, found.port) == (0, 1, 9092)
-
-
 @pytest.mark.parametrize(
     ("key_type", "code"), [(2, ErrorCode.COORDINATOR_NOT_AVAILABLE), (9, ErrorCode.INVALID_REQUEST)]
 )

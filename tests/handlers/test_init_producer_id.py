@@ -1,3 +1,5 @@
+"""InitProducerId without a transactional id; with one it is in ``tests/transactions``."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -38,13 +40,3 @@ async def test_half_an_identity_is_refused(stage: Stage, producer_id: int, epoch
     request = m.InitProducerIdRequest(transactional_id=None, producer_id=producer_id, producer_epoch=epoch)
     answer = await stage.ask(init_producer_id, request)
     assert (answer.error_code, answer.producer_id, answer.producer_epoch) == (ErrorCode.INVALID_REQUEST, -1, -1)
-
-
-@pytest.mark.parametrize(
-    ("transactional_id", "code"), [("tx", ErrorCode.UNSUPPORTED_VERSION), ("", ErrorCode.INVALID_REQUEST)]
-)
-async def test_a_transactional_id_is_refused_for_good(stage: Stage, transactional_id: str, code: ErrorCode) -> None:
-    request = m.InitProducerIdRequest(transactional_id=transactional_id, transaction_timeout=1000)
-    answer = await stage.ask(init_producer_id, request)
-    assert (answer.error_code, answer.producer_id) == (code, -1)
-    assert not code.retriable
