@@ -7,7 +7,7 @@ live store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -16,6 +16,8 @@ from django.conf import settings
 from broker.client.asynchronous import AsyncClient
 from broker.client.blocking import Client
 from broker.client.errors import ClientConnectionError, ClientTimeoutError
+from broker.client.offset_reset import PartitionFacts, Strategy
+from broker.client.reset_facts import Activity, activity_of, committed_offsets, gather
 from broker.client.results import (
     ClusterDescription,
     ConfigEntry,
@@ -28,6 +30,7 @@ from broker.client.results import (
 from broker.errors import ErrorCode, KafkaError
 from broker.jobs.brokers import cluster_secret
 from broker.protocol.private import PartitionInventory
+from broker.types import TopicPartition
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -97,6 +100,37 @@ class Gateway:
     @translated
     def group_exists(self, group_id: str) -> bool:
         return any(group.group_id == group_id for group in self.client.list_groups())
+
+    @translated
+    def group_activity(self, group_id: str) -> Activity:
+        """Whether anybody reads with the group now."""
+        return activity_of(self.client, group_id)
+
+    @translated
+    def committed_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+        return committed_offsets(self.client, group_id)
+
+    @translated
+    def reset_facts(
+        self, group_id: str, partitions: Iterable[TopicPartition], strategy: Strategy
+    ) -> list[PartitionFacts]:
+        """What an offset reset decides from. Raises ``ResetRefused`` for a partition that does not exist."""
+        return gather(self.client, group_id, partitions, strategy)
+
+    @translated
+    def commit_offsets(self, group_id: str, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, ErrorCode]:
+        """Set where a group without members goes on; an outcome per partition."""
+        return self.client.commit_group_offsets(group_id, offsets)
+
+    @translated
+    def delete_group_offsets(
+        self, group_id: str, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, ErrorCode]:
+        return self.client.delete_group_offsets(group_id, partitions)
+
+    @translated
+    def delete_group(self, group_id: str) -> None:
+        self.client.delete_group(group_id)
 
     @translated
     def topic_configs(self, name: str) -> list[ConfigEntry]:

@@ -35,6 +35,20 @@ class ServiceOperation(models.Model):
         permissions = (("operate_services", "Can stop, start and restart services"),)
 
 
+class ClusterOperation(models.Model):
+    """No table: permissions for changes that reach the cluster and belong to no row here."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        permissions = (
+            ("change_consumer_group", "Can reset and delete offsets of consumer groups, and delete groups"),
+            ("abort_transaction", "Can abort transactions"),
+            ("disconnect_client", "Can disconnect clients"),
+            ("change_broker", "Can change configs of brokers"),
+        )
+
+
 class AuditEntry(models.Model):
     """One attempt to change something: who, from where, what, before and after."""
 

@@ -88,7 +88,7 @@ def read_query(given: QueryDict | Mapping[str, str], *, default_zone: str) -> Qu
         start=start,
         partition=_partition(typed, errors),
         offset=_offset(typed, errors) if start == "offset" else None,
-        at_ms=_time(typed, default_zone, errors) if start == "time" else None,
+        at_ms=read_time(typed, default_zone, errors) if start == "time" else None,
         limit=_limit(typed.get("limit", "")),
         predicate=predicate,
         positions=positions,
@@ -120,7 +120,8 @@ def _limit(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 5 and int(text) in LIMITS else LIMIT_DEFAULT
 
 
-def _time(typed: Mapping[str, str], default_zone: str, errors: dict[str, str]) -> int | None:
+def read_time(typed: Mapping[str, str], default_zone: str, errors: dict[str, str]) -> int | None:
+    """Milliseconds since 1970 of the fields ``time`` and ``zone``; what is wrong with them goes into ``errors``."""
     text = typed.get("time", "")
     if not text:
         errors["time"] = "Write the time to start at."

@@ -32,6 +32,7 @@ PALETTE_SIZE = 8
 
 register.filter("state_words", text.state_words)
 register.filter("partition_ranges", text.partition_ranges)
+register.filter("epoch_ms", lambda value: int(value.timestamp() * 1000))
 register.filter("milliseconds_words", lambda value: text.duration(value / 1000))
 register.filter("offset_text", lambda value: f"{value:,}")
 register.filter("subtract", lambda value, other: value - other)
