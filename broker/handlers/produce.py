@@ -22,7 +22,7 @@ from broker.handlers.context import Request, Services
 from broker.handlers.leader_hints import HINTS_IN_PRODUCE_FROM, LeaderHint, current_leader, node_endpoints
 from broker.handlers.record_checks import RecordsRefused, check_keys, name_timestamps
 from broker.handlers.reply import CloseConnection, Deferred, Reply
-from broker.handlers.throttling import produce_throttle_ms
+from broker.handlers.throttling import throttle_produce
 from broker.partition.driver import Partition
 from broker.protocol.api import ApiKey
 from broker.protocol.batch import ATTRIBUTES_AT, HEADER_SIZE, TRANSACTIONAL
@@ -122,14 +122,13 @@ def handle_raw(request: Request, services: Services) -> Reply:
 
         admission = transactional.admit(request, produce, services, now_ms)
         if admission.waits:
-            request.throttle_ms = produce_throttle_ms(request, services, len(request.body))
+            throttle_produce(request, services)
             return transactional.VerifyingProduce(request, services, admission)
         append = admission.append
     topics: list = []
     appended: list[Place] = []
     failed = append_all(produce, request, services, refusal, append, now_ms, topics, appended)
-    if services.quotas.active:
-        request.throttle_ms = produce_throttle_ms(request, services, len(request.body))
+    throttle_produce(request, services)
     if produce.acks == 0:
         if failed:
             raise CloseConnection("an acks=0 produce failed")

@@ -18,11 +18,11 @@ from broker.quotas.table import Client
 ANONYMOUS = "ANONYMOUS"
 
 
-def produce_throttle_ms(request: Request, services: Services, byte_count: int) -> int:
+def throttle_produce(request: Request, services: Services) -> None:
+    """Counts the request once, whenever it is answered; its answer tells ``request.throttle_ms``."""
     quotas = services.quotas
-    if not quotas.active or request.connection.listener == "internal":
-        return 0
-    return _throttle(request, quotas, quotas.produced(_client(request), byte_count))
+    if quotas.active and request.connection.listener != "internal":
+        request.throttle_ms = _throttle(request, quotas, quotas.produced(_client(request), len(request.body)))
 
 
 def fetch_bytes_max(request: Request, services: Services, byte_count: int) -> int:

@@ -35,20 +35,26 @@ def request(client_id: str | None = "a", listener: str = "client", **fields: Any
     return Request(0, 9, 1, client_id, memoryview(b""), connection, **fields)
 
 
+def produce_wait(asked: Request, parts: Services, byte_count: int) -> int:
+    asked.body = memoryview(bytes(byte_count))
+    throttling.throttle_produce(asked, parts)
+    return asked.throttle_ms
+
+
 def test_without_quotas_nobody_is_asked_or_measured() -> None:
     parts = services()
     assert (parts.quotas.active, parts.quotas.timing) == (False, False)
-    assert throttling.produce_throttle_ms(request(), parts, 10**9) == 0
+    assert produce_wait(request(), parts, 10**6) == 0
     assert throttling.fetch_bytes_max(request(), parts, 10**9) == 10**9
 
 
 def test_a_producer_above_its_rate_waits_and_its_connection_is_muted() -> None:
     parts = services(quota_producer_byte_rate="1000")
     first, second = request(), request()
-    assert throttling.produce_throttle_ms(first, parts, 10_000) == 0
-    assert throttling.produce_throttle_ms(second, parts, 2_000) == 2_000
+    assert produce_wait(first, parts, 10_000) == 0
+    assert produce_wait(second, parts, 2_000) == 2_000
     assert (first.connection.mute_ms, second.connection.mute_ms) == (0, 2_000)
-    assert throttling.produce_throttle_ms(request("b"), parts, 10_000) == 0, "each client id has its own rate"
+    assert produce_wait(request("b"), parts, 10_000) == 0, "each client id has its own rate"
     statistics = parts.quotas.statistics()
     assert (statistics.throttled_total, statistics.throttled_ms_total, statistics.clients) == (1, 2_000, 2)
 
@@ -63,7 +69,7 @@ def test_a_fetch_that_has_to_wait_is_not_counted() -> None:
 def test_brokers_and_collectors_are_never_throttled() -> None:
     parts = services(quota_producer_byte_rate="1", quota_consumer_byte_rate="1", quota_request_percentage="0.001")
     inside = request(listener="internal")
-    assert throttling.produce_throttle_ms(inside, parts, 10**9) == 0
+    assert produce_wait(inside, parts, 10**6) == 0
     assert throttling.fetch_throttle_ms(inside, parts, 10**9) == 0
     assert throttling.fetch_bytes_max(inside, parts, 10**9) == 10**9
     assert not throttling.is_timed(inside, parts.quotas)
