@@ -1,4 +1,4 @@
-"""The four codecs of record batches, decompression bounded by the size of the output.
+"""The four codecs of record batches, both ways, decompression bounded by the size of the output.
 
 A few kilobytes can inflate to gigabytes, and what a header claims about its size is the sender's word. So the output
 never has more room than allowed: gzip is inflated up to a length, snappy blocks are added up before they are opened,
@@ -45,6 +45,11 @@ def decompress(codec: int, data: Buffer, size_max: int) -> bytes:
     if len(inflated) > size_max:
         raise _too_large(size_max)
     return inflated
+
+
+def compress(codec: int, data: Buffer, level: int) -> bytes:
+    """``codec`` as above, or 0 for none; ``level`` is what the codec understands by it (snappy has none)."""
+    return _COMPRESSORS[codec](data, level)
 
 
 def _too_large(size_max: int) -> KafkaError:
@@ -109,3 +114,44 @@ def _into_bounded(decompress_into: Callable[[Buffer, mmap.mmap], int], data: Buf
 
 
 _DECOMPRESSORS: dict[int, Callable[[Buffer, int], bytes]] = {1: _gzip, 2: _snappy, 3: _lz4, 4: _zstd}
+
+
+_XERIAL_HEADER = _XERIAL_MAGIC + struct.pack(">ii", 1, 1)
+_XERIAL_BLOCK_BYTES = 32 * 1024
+
+
+def _to_gzip(data: Buffer, level: int) -> bytes:
+    member = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW_BITS)
+    return member.compress(data) + member.flush()
+
+
+def _to_snappy(data: Buffer, level: int) -> bytes:
+    """Framed as Java's streams are, which every client reads."""
+    view = memoryview(data)
+    pieces = [_XERIAL_HEADER]
+    for at in range(0, len(view), _XERIAL_BLOCK_BYTES):
+        block = bytes(cramjam.snappy.compress_raw(view[at : at + _XERIAL_BLOCK_BYTES]))
+        pieces += (struct.pack(">i", len(block)), block)
+    return b"".join(pieces)
+
+
+def _to_lz4(data: Buffer, level: int) -> bytes:
+    """Kafka's clients do not read frames whose blocks refer to each other (KIP-57)."""
+    frame = cramjam.lz4.Compressor(level=level, content_checksum=False, block_linked=False)
+    frame.compress(bytes(data))
+    return bytes(frame.finish())
+
+
+def _to_zstd(data: Buffer, level: int) -> bytes:
+    return bytes(cramjam.zstd.compress(data, level=level))
+
+
+_COMPRESSORS: tuple[Callable[[Buffer, int], bytes], ...] = (
+    lambda data, level: bytes(data),
+    _to_gzip,
+    _to_snappy,
+    _to_lz4,
+    _to_zstd,
+)
+
+assert len(_COMPRESSORS) == len(COMPRESSION_NAMES)
