@@ -124,8 +124,9 @@ _DEFINITIONS = (
         validator=at_least(1),
         valid_values="[1..]",
         synonyms=("log.flush.interval.messages",),
-        documentation="Force an fsync after this many records. Ottla decides durability per acknowledgement instead: see "
-        "the broker config `ack.durability`.",
+        acts=True,
+        documentation="Force an fsync after this many records; whoever wrote them is answered when it is done, also with acks=1. "
+        "1 is an fsync for every acknowledgement. Without it the broker config `ack.durability` decides.",
     ),
     ConfigDef(
         name="flush.ms",
@@ -134,8 +135,9 @@ _DEFINITIONS = (
         validator=at_least(0),
         valid_values="[0..]",
         synonyms=("log.flush.interval.ms", "log.flush.scheduler.interval.ms"),
-        documentation="Force an fsync after this time. Ottla decides durability per acknowledgement instead: see the "
-        "broker config `ack.durability`.",
+        acts=True,
+        documentation="Force an fsync of records that nobody else had flushed for this long, to a quarter of a second. Whoever wrote "
+        "them does not wait for it.",
     ),
     ConfigDef(
         name="follower.replication.throttled.replicas",
@@ -283,7 +285,8 @@ _DEFINITIONS = (
         type=ConfigType.BOOLEAN,
         default=False,
         synonyms=("log.preallocate",),
-        documentation="Reserve a new segment's full size on disk when it is created.",
+        acts=True,
+        documentation="Reserve a new segment's full size on disk when it is created (on Linux); closing the segment gives back the rest.",
     ),
     ConfigDef(
         name="remote.log.copy.disable",

@@ -5,7 +5,8 @@ Owned by ``manager.py``; used by handlers and coordinators, always on the event 
 What a reply and a reader may see (docs/decisions/020):
 - consumers see records below the high watermark (every in-sync replica has them in its log);
 - an acks=all answer additionally waits for the local fdatasync when ``ack.durability`` is ``flush``;
-- acks=1 answers after the local append and never causes an fsync.
+- acks=1 answers after the local append and never causes an fsync;
+- but with ``flush.messages`` every so many records force an fsync, and whoever wrote them waits for it, with acks=1 too.
 
 Waiters for commit are kept in offset order, so releasing them costs nothing per waiter that is not due.
 """
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from broker.storage.log import Log, LogAppend
     from broker.storage.log_append import Origin
     from broker.storage.verification import Verification
+
+NEVER = 2**63 - 1
+"""The default of ``flush.messages`` and ``flush.ms``: the operating system flushes when it likes."""
 
 
 class CommitWaiter(Protocol):
@@ -78,10 +82,15 @@ class Partition:
         "_commit_waiters",
         "_fetch_waiters",
         "_flush",
+        "_flush_due_offset",
+        "_flush_messages",
+        "_forced_offset",
         "_on_propose_isr",
         "bytes_in_total",
         "bytes_out_total",
+        "flush_ms",
         "last_append_ms",
+        "last_flush_ms",
         "log",
         "records_in_total",
         "state",
@@ -110,7 +119,16 @@ class Partition:
         self.bytes_out_total = 0
         self.records_in_total = 0
         self.last_append_ms: TimestampMs = NO_TIMESTAMP
+        self.flush_ms = NEVER
+        """``flush.ms``"""
+        self.last_flush_ms: TimestampMs = 0
+        """When the clock last had this partition flushed, on the monotonic clock."""
         self._flush = flush
+        self._flush_messages = NEVER
+        self._flush_due_offset = NEVER
+        """A log end at or above it is flushed at once."""
+        self._forced_offset: Offset = 0
+        """Nothing is acknowledged until the log is on disk up to here."""
         self._on_propose_isr = on_propose_isr
         self._commit_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
         self._fetch_waiters = FetchWaiters()
@@ -144,12 +162,24 @@ class Partition:
     def committed_offset(self) -> Offset:
         """Records below are acknowledged to acks=all producers."""
         high_watermark = self.state.high_watermark
-        if self.waits_for_flush:
+        if self.waits_for_flush or self.flush_is_forced:
             flushed = self.log.flushed_offset
             return flushed if flushed < high_watermark else high_watermark
         return high_watermark
 
+    @property
+    def flush_is_forced(self) -> bool:
+        """``flush.messages`` has had a flush begun that is not finished: acknowledgements of any kind wait for it."""
+        return self._forced_offset > self.log.flushed_offset
+
     # Writing ----------------------------------------------------------------------------------------
+
+    def configure_flush(self, messages: int, after_ms: int) -> None:
+        """``flush.messages`` and ``flush.ms`` of the topic, from now on."""
+        if messages != self._flush_messages:
+            self._flush_messages = messages
+            self._flush_due_offset = min(NEVER, self.log.log_end_offset + messages)
+        self.flush_ms = after_ms
 
     def append(
         self,
@@ -183,6 +213,8 @@ class Partition:
             self.bytes_in_total += appended.byte_count
             self.records_in_total += appended.record_count
             self.last_append_ms = now_ms
+            if appended.last_offset >= self._flush_due_offset - 1:
+                self._force_flush(appended.last_offset + 1)
             effects = state.on_append(appended.last_offset + 1)
             if effects:
                 self._perform(effects, appended.byte_count)
@@ -227,6 +259,11 @@ class Partition:
         asked; what this returns is then the batch's permission. ``None``: the transaction is open here already."""
         return self.log.producer_state.begin_verification(header, now_ms, starts_at_zero=starts_at_zero)
 
+    def _force_flush(self, log_end_offset: Offset) -> None:
+        self._forced_offset = log_end_offset
+        self._flush_due_offset = log_end_offset + self._flush_messages
+        self._flush.request(self)
+
     def _refuse(self, acks: int, leader_epoch: int) -> None:
         code = self.state.append_refusal(acks) or self.state.epoch_refusal(leader_epoch)
         if code is not None:
@@ -241,7 +278,7 @@ class Partition:
             # A retry of an older batch: it answers with the newest one, which keeps the queue in offset order.
             offset = waiters[-1][0]
         waiters.append((offset, waiter, slot))
-        if self.waits_for_flush and self.log.flushed_offset <= offset:
+        if (self.waits_for_flush or self.flush_is_forced) and self.log.flushed_offset <= offset:
             self._flush.request(self)
         return True
 
@@ -270,6 +307,8 @@ class Partition:
 
     def on_flushed(self, ticket: FlushTicket) -> None:
         self.log.flushed(ticket)
+        if self._flush_due_offset < NEVER:
+            self._flush_due_offset = max(self._flush_due_offset, self.log.flushed_offset + self._flush_messages)
         if self._commit_waiters:
             self._release_committed()
 

@@ -36,12 +36,14 @@ class Maintenance:
         *,
         log_dir: LogDir,
         partitions: Callable[[], Iterable[Partition]],
+        flushed_by_time: Callable[[], Iterable[Partition]],
         config: Callable[[], BrokerConfig],
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._log_dir = log_dir
         self._partitions = partitions
+        self._flushed_by_time = flushed_by_time
         self._config = config
         self._clock = clock
         self._loop = loop
@@ -58,6 +60,11 @@ class Maintenance:
         if config.ack_durability == "interval" and now >= self._next_flush:
             self._next_flush = now + config.ack_flush_interval_ms / 1_000
             for partition in self._partitions():
+                partition.request_flush()
+        now_ms = int(now * 1_000)
+        for partition in self._flushed_by_time():
+            if now_ms - partition.last_flush_ms >= partition.flush_ms:
+                partition.last_flush_ms = now_ms
                 partition.request_flush()
         if now >= self._next_purge:
             self._next_purge = now + PURGE_SECONDS

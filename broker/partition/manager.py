@@ -24,7 +24,7 @@ from broker.clock import Clock
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.partition.disk_guard import DiskGuard
-from broker.partition.driver import Partition
+from broker.partition.driver import NEVER, Partition
 from broker.partition.flush import FlushScheduler
 from broker.partition.maintenance import Maintenance
 from broker.partition.state import PartitionState, ProposeIsr
@@ -96,10 +96,17 @@ class PartitionManager:
         self._image: ClusterImage | None = None
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._by_id: dict[tuple[TopicId, int], Partition] = {}
+        self._flushed_by_time: dict[TopicPartition, Partition] = {}
+        """Those with ``flush.ms``; few or none, and looked at every tick."""
         self._listeners: dict[str, LeadershipListener] = {}
         self._waiting = Waiting(loop.call_soon)
         self._maintenance = Maintenance(
-            log_dir=log_dir, partitions=self._partitions.values, config=config, clock=clock, loop=loop
+            log_dir=log_dir,
+            partitions=self._partitions.values,
+            flushed_by_time=self._flushed_by_time.values,
+            config=config,
+            clock=clock,
+            loop=loop,
         )
         self._timer: asyncio.TimerHandle | None = None
         self._failure_is_told = False
@@ -197,9 +204,17 @@ class PartitionManager:
                 return
             partition = self._add(topic_partition, topic_id, log, config)
         partition.log.config = config
+        self._configure_flush(partition, config)
         partition.perform(partition.state.set_min_insync_replicas(config.min_insync_replicas))
         if self._image is not None and self._image.is_settled(self.node_id):
             self._apply_role(partition, image)
+
+    def _configure_flush(self, partition: Partition, config: TopicConfig) -> None:
+        partition.configure_flush(config.flush_messages, config.flush_ms)
+        if config.flush_ms < NEVER:
+            self._flushed_by_time[partition.topic_partition] = partition
+        else:
+            self._flushed_by_time.pop(partition.topic_partition, None)
 
     def _apply_role(self, partition: Partition, image: PartitionImage) -> None:
         state = partition.state
@@ -265,6 +280,7 @@ class PartitionManager:
     def _delete(self, topic_partition: TopicPartition) -> None:
         partition = self._partitions.pop(topic_partition, None)
         if partition is not None:
+            self._flushed_by_time.pop(topic_partition, None)
             self._by_id.pop((partition.topic_id, topic_partition.partition), None)
             partition.state.is_leader = False
             self._flush.forget(partition)

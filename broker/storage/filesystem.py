@@ -11,17 +11,20 @@ new or renamed name needs ``sync_directory`` of its directory.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
+import functools
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from broker.types import Buffer
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
+_FALLOC_FL_KEEP_SIZE = 1
 
 
 class FileStatus(NamedTuple):
@@ -48,6 +51,10 @@ class FileSystem(Protocol):
         """At most ``size`` bytes; fewer only at the end of the file."""
 
     def truncate(self, fd: int, size: int) -> None: ...
+
+    def reserve(self, fd: int, size: int) -> None:
+        """Have ``size`` bytes of the file's disk blocks set aside; its size stays. ``truncate`` gives back what is
+        beyond it. Nothing where the system has no such call."""
 
     def datasync(self, fd: int) -> None:
         """Make the file's content and size durable. Blocks; call it from a worker thread."""
@@ -112,6 +119,13 @@ class RealFileSystem:
     def open(path: str, *, create: bool = False) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
         return os.open(path, flags | os.O_CREAT if create else flags, FILE_MODE)
+
+    @staticmethod
+    def reserve(fd: int, size: int) -> None:
+        fallocate = _fallocate()
+        if fallocate is not None and fallocate(fd, _FALLOC_FL_KEEP_SIZE, 0, size) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
     @staticmethod
     def size(fd: int) -> int:
@@ -209,6 +223,15 @@ class RealFileSystem:
             os.close(fd)
             return None
         return fd
+
+
+@functools.cache
+def _fallocate() -> Callable[[int, int, int, int], int] | None:
+    """Linux's, which ``os.posix_fallocate`` is not: that one makes the file longer, and a log's size says where it ends."""
+    found = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if found is not None:
+        found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return found
 
 
 def _write_all(fd: int, content: Buffer, at: int) -> None:

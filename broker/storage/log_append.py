@@ -27,7 +27,7 @@ from broker.storage.flush_ticket import FlushTicket
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE
 from broker.storage.log_state import LogAppend, LogState
 from broker.storage.producer_state import ProducerBatch, Verification
-from broker.storage.roll_policy import is_full, is_old, roll_timestamp
+from broker.storage.roll_policy import is_full, is_old, reserve_bytes, roll_timestamp
 from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
 from broker.types import NO_TIMESTAMP, Buffer
 
@@ -226,6 +226,8 @@ class AppendableLog(LogState):
         self._unflushed.note_directory(self.directory)
         with contextlib.suppress(OSError):  # indexes and snapshots are shortcuts, rebuilt from the log if missing
             old.seal()
+            if self._config.preallocate:
+                old.release_reserve()
             self._unflushed.note_path(old.offset_index.path)
             self._unflushed.note_path(old.time_index.path)
             if self._snapshots.take(self.producer_state, self.log_end_offset, durable=False):
@@ -238,7 +240,7 @@ class AppendableLog(LogState):
         gaps_allowed = "compact" in self._config.cleanup_policy
         segment = Segment(self._environment, self.directory, base_offset, gaps_allowed=gaps_allowed)
         with self._storage_errors():
-            segment.create()
+            segment.create(reserve_bytes=reserve_bytes(self._config))
         return segment
 
     def _begin_epoch(self, epoch: int, start_offset: int) -> None:

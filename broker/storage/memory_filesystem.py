@@ -132,6 +132,10 @@ class MemoryFileSystem:
         self._check("truncate", path)
         self._truncate(node, size)
 
+    def reserve(self, fd: int, size: int) -> None:
+        """Blocks are nothing a crash or a reader could see; only the fault is played."""
+        self._check("reserve", self._descriptors[fd][1])
+
     def datasync(self, fd: int) -> None:
         node, path = self._descriptors[fd]
         self._check("sync", path)

@@ -25,6 +25,7 @@ from broker.storage.environment import LogEnvironment
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
 from broker.storage.producer_snapshot import SNAPSHOT_SUFFIX, ProducerSnapshots
 from broker.storage.producer_state import ProducerBatch, ProducerState
+from broker.storage.roll_policy import reserve_bytes
 from broker.storage.segment import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
@@ -171,7 +172,7 @@ class _Recovery:
                 f"Everything below offset {self.known.recovery_point} was durable, but there is no segment file."
             )
         segment = self._segment(start)
-        segment.create()
+        segment.create(reserve_bytes=reserve_bytes(self.config))
         return segment
 
     def _segment(self, base_offset: int, size: int = 0) -> Segment:
@@ -274,7 +275,7 @@ class _Recovery:
         for segment in reversed(segments):
             self._set_aside(segment)
         fresh = self._segment(start)
-        fresh.create()
+        fresh.create(reserve_bytes=reserve_bytes(self.config))
         self.filesystem.sync_directory(self.directory)
         return fresh
 

@@ -15,6 +15,11 @@ from broker.storage.segment import RELATIVE_OFFSET_MAX, SEGMENT_BYTES_MAX, Segme
 from broker.storage.time_index import TimeIndex
 
 
+def reserve_bytes(config: TopicConfig) -> int:
+    """Disk that a new segment sets aside (``preallocate``); 0 for none."""
+    return config.segment_bytes if config.preallocate else 0
+
+
 def lifetime_ms(segment: Segment, config: TopicConfig) -> int:
     """``segment.ms`` less this segment's share of the jitter: the same after a restart, different for its neighbours."""
     jitter_max = min(config.segment_jitter_ms, config.segment_ms)

@@ -10,6 +10,7 @@ first read, so a bit flip on disk is never served.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -110,9 +111,15 @@ class Segment:
 
     # Writing ---------------------------------------------------------------------------------------
 
-    def create(self) -> None:
-        """Make the file of a new segment; its indexes replace whatever an earlier life left under their names."""
-        self._environment.files.use(self.file, create=True)
+    def create(self, *, reserve_bytes: int = 0) -> None:
+        """Make the file of a new segment; its indexes replace whatever an earlier life left under their names.
+
+        ``reserve_bytes`` of disk are set aside for it if the file system can; a full disk is noticed by writing.
+        """
+        fd = self._environment.files.use(self.file, create=True)
+        if reserve_bytes:
+            with contextlib.suppress(OSError):
+                self._environment.filesystem.reserve(fd, reserve_bytes)
         self._start_over()
 
     def appended(self, size: int, last_offset: int, max_timestamp: int, index_interval_bytes: int) -> None:
@@ -151,6 +158,10 @@ class Segment:
         """The segment takes no more batches: complete its indexes and write them."""
         self.complete_time_index()
         self.flush_indexes()
+
+    def release_reserve(self) -> None:
+        """The segment takes no more batches: give back disk that was set aside for it."""
+        self._environment.filesystem.truncate(self._environment.files.use(self.file), self.size)
 
     def complete_time_index(self) -> None:
         if self.size and self._time_range_known:

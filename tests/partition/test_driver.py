@@ -191,3 +191,60 @@ async def test_isr_proposals_reach_the_owner(os_stage) -> None:
     partition._on_propose_isr = lambda _, proposal: proposals.append(proposal)
     partition.perform(partition.state.on_follower_fetch(2, 0, now_ms=1))
     assert [proposal.isr for proposal in proposals] == [frozenset({1, 2})]
+
+
+# flush.messages and flush.ms ------------------------------------------------------------------------
+
+
+async def test_flush_messages_1_has_every_append_wait_for_the_disk(os_stage) -> None:
+    os_stage.show(image_of(topic_image("orders", flush_messages="1")))
+    partition = os_stage.partition()
+    for count in (1, 2):
+        append = os_stage.append(b"a", acks=1)
+        assert partition.flush_is_forced
+        assert partition.committed_offset == append.base_offset
+        await partition.wait_committed(append.last_offset)
+        assert (partition.log.flushed_offset, partition.flush_is_forced) == (count, False)
+
+
+async def test_flush_messages_counts_records_since_the_last_flush(os_stage) -> None:
+    os_stage.show(image_of(topic_image("orders", flush_messages="3")))
+    partition = os_stage.partition()
+    os_stage.append(b"a", b"b")
+    assert (partition.flush_is_forced, partition.committed_offset) == (False, 2)
+    os_stage.append(b"c", b"d")
+    assert (partition.flush_is_forced, partition.committed_offset) == (True, 0)
+    await partition.wait_committed(3)
+    os_stage.append(b"e", b"f")
+    assert (partition.flush_is_forced, partition.committed_offset) == (False, 6)
+    os_stage.append(b"g")
+    assert partition.flush_is_forced
+
+
+async def test_flush_messages_flushes_also_when_nobody_waits(os_stage) -> None:
+    os_stage.show(image_of(topic_image("orders", flush_messages="1")))
+    os_stage.append(b"a", acks=0)
+    await eventually(lambda: os_stage.partition().log.flushed_offset == 1)
+
+
+async def test_a_topic_without_flush_messages_is_never_forced(os_stage) -> None:
+    os_stage.show(image_of(topic_image("orders", flush_messages="1")))
+    os_stage.show(image_of(topic_image("orders")))
+    os_stage.append(b"a")
+    assert not os_stage.partition().flush_is_forced
+
+
+async def test_flush_ms_flushes_what_lies_there_for_so_long_and_only_in_that_topic(os_stage) -> None:
+    os_stage.show(image_of(topic_image("orders", flush_ms="5000"), topic_image("others", number=2)))
+    os_stage.clock.advance(10_000)
+    os_stage.manager._on_tick()
+    os_stage.append(b"a")
+    os_stage.append(b"a", topic="others")
+    os_stage.clock.advance(4_000)
+    os_stage.manager._on_tick()
+    await asyncio.sleep(0)
+    assert os_stage.partition().log.flushed_offset == 0
+    os_stage.clock.advance(1_500)
+    os_stage.manager._on_tick()
+    await eventually(lambda: os_stage.partition().log.flushed_offset == 1)
+    assert os_stage.partition("others").log.flushed_offset == 0
