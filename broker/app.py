@@ -34,6 +34,7 @@ from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
 from broker.partition.fetch_session_cache import FetchSessionCache
 from broker.partition.manager import PartitionManager
+from broker.partition.recompressor import Recompressor
 from broker.quotas.driver import Quotas
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
@@ -112,6 +113,7 @@ class Broker:
         await self.sampler.start()
         self.quotas = Quotas(self._clock)
         self.quotas.configure(self.cluster.config)
+        self.recompressor = Recompressor()
         services = self._services(secret)
         self._local_calls = LocalCalls(services)
         # Loading may find decisions whose markers are due at once: the services they go through exist by now.
@@ -219,6 +221,7 @@ class Broker:
                 config=lambda: self.cluster.config,
             ),
             sampler=self.sampler,
+            recompressor=self.recompressor,
             fetch_sessions=FetchSessionCache(
                 slots=self.config.max_incremental_fetch_session_cache_slots,
                 new_id=functools.partial(random.SystemRandom().randrange, 1, 2**31),
@@ -261,6 +264,7 @@ class Broker:
             ("peers", self.peers.close()),
             ("server", draining),
             ("pipeline", self.pipeline.stop()),
+            ("recompressor", self.recompressor.stop()),
             ("partitions", self.partitions.stop()),
             ("cluster", self.cluster.stop()),
         ):

@@ -215,10 +215,22 @@ _TOPICS = (
         mode=CLUSTER,
     ),
     _define(
-        "compression.gzip.level", INT, -1, "Default of the topic config of the same name.", gzip_level, mode=CLUSTER
+        "compression.gzip.level",
+        INT,
+        -1,
+        "Default of the topic config of the same name.",
+        gzip_level,
+        mode=CLUSTER,
+        acts=True,
     ),
     _define(
-        "compression.lz4.level", INT, 9, "Default of the topic config of the same name.", between(1, 17), mode=CLUSTER
+        "compression.lz4.level",
+        INT,
+        9,
+        "Default of the topic config of the same name.",
+        between(1, 17),
+        mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "compression.zstd.level",
@@ -227,6 +239,7 @@ _TOPICS = (
         "Default of the topic config of the same name.",
         between(-131072, 22),
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "max.request.partition.size.limit",

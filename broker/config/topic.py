@@ -67,8 +67,9 @@ _DEFINITIONS = (
         valid_values=f"[{', '.join(COMPRESSION_TYPES)}]",
         synonyms=("compression.type",),
         acts=True,
-        documentation="The codec batches are stored with. `producer` keeps what the producer chose and is the only value "
-        "acted on yet: batches are never recompressed.",
+        documentation="The codec batches are stored with. `producer` keeps what the producer chose, and batches are not "
+        "opened. With any other value a batch of another codec is opened, its records are checked, and it is compressed anew, "
+        "in a worker thread unless it is small.",
     ),
     ConfigDef(
         name="compression.gzip.level",
@@ -77,6 +78,7 @@ _DEFINITIONS = (
         validator=gzip_level,
         valid_values="[1..9] or -1",
         synonyms=("compression.gzip.level",),
+        acts=True,
         documentation="Effort of gzip when the broker recompresses to gzip; -1 is the codec's own default.",
     ),
     ConfigDef(
@@ -86,6 +88,7 @@ _DEFINITIONS = (
         validator=between(1, 17),
         valid_values="[1..17]",
         synonyms=("compression.lz4.level",),
+        acts=True,
         documentation="Effort of lz4 when the broker recompresses to lz4.",
     ),
     ConfigDef(
@@ -95,6 +98,7 @@ _DEFINITIONS = (
         validator=between(-131072, 22),
         valid_values="[-131072..22]",
         synonyms=("compression.zstd.level",),
+        acts=True,
         documentation="Effort of zstd when the broker recompresses to zstd.",
     ),
     ConfigDef(

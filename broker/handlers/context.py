@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from broker.groups.driver import GroupCoordinator
     from broker.partition.fetch_session_cache import FetchSessionCache
     from broker.partition.manager import PartitionManager
+    from broker.partition.recompressor import Recompressor
     from broker.protocol.private import ConnectionEntry
     from broker.telemetry.sampler import Sampler
     from broker.transactions.driver import TransactionCoordinator
@@ -115,6 +116,7 @@ class Services:
     gate: TransactionGate
     sampler: Sampler
     fetch_sessions: FetchSessionCache
+    recompressor: Recompressor
     cluster_secret: bytes
     quotas: Quotas = field(default_factory=Quotas)
     connections: Connections = field(init=False)

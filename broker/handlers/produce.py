@@ -30,6 +30,7 @@ from broker.protocol.produce import ProduceRequest, decode_produce, encode_produ
 from broker.types import INTERNAL_TOPICS
 
 if TYPE_CHECKING:
+    from broker.handlers.prepared_produce import Preparation
     from broker.storage.log import LogAppend
     from broker.storage.verification import Verification
 
@@ -117,14 +118,13 @@ def handle_raw(request: Request, services: Services) -> Reply:
     now_ms = services.clock.wall_ms()
     refusal = _refusal(produce, services)
     append: Append = append_batch
-    if produce.transactional_id is not None and refusal is None:
-        from broker.handlers import transactional_produce as transactional
+    if refusal is None and (produce.transactional_id is not None or services.partitions.recompressed):
+        preparations, append = _preparations(request, produce, services, now_ms)
+        if preparations:
+            from broker.handlers.prepared_produce import PreparedProduce
 
-        admission = transactional.admit(request, produce, services, now_ms)
-        if admission.waits:
             throttle_produce(request, services)
-            return transactional.VerifyingProduce(request, services, admission)
-        append = admission.append
+            return PreparedProduce(request, services, preparations, append)
     topics: list = []
     appended: list[Place] = []
     failed = append_all(produce, request, services, refusal, append, now_ms, topics, appended)
@@ -141,6 +141,29 @@ def handle_raw(request: Request, services: Services) -> Reply:
             services.partitions.watch_deadline(parked)
             return parked
     return encode(request, topics, services)
+
+
+def _preparations(
+    request: Request, produce: ProduceRequest, services: Services, now_ms: int
+) -> tuple[list[Preparation], Append]:
+    """What has to happen before the request can be appended, and how it is appended then."""
+    preparations: list[Preparation] = []
+    append: Append = append_batch
+    if produce.transactional_id is not None:
+        from broker.handlers.transactional_produce import admit
+
+        admission = admit(request, produce, services, now_ms)
+        append = admission.append
+        if admission.waits:
+            preparations.append(admission)
+    if services.partitions.recompressed:
+        from broker.handlers.recompressing_produce import Recompression
+
+        recompression = Recompression(services, append, now_ms)
+        append = recompression.append
+        if recompression.needs_thread(produce):
+            preparations.insert(0, recompression)
+    return preparations, append
 
 
 def encode(request: Request, topics: list, services: Services) -> bytes:
@@ -189,7 +212,9 @@ def append_all(
                 failed = True
                 results.append(_failure(index, int(error.code), error))
                 continue
-            if acks == -1 and partition.committed_offset <= done.last_offset:
+            if (
+                acks == -1 or (acks == 1 and partition.flush_is_forced)
+            ) and partition.committed_offset <= done.last_offset:
                 appended.append((partition, done.last_offset, results, len(results)))
             results.append(
                 (index, _NONE, done.base_offset, done.log_append_time_ms, partition.log.log_start_offset, (), None)

@@ -4,31 +4,25 @@ Loaded by the first request that has a transactional id. The first batch of a tr
 after the transaction coordinator agreed (Produce v3–11: that the partition was added; v12+: adding it now). Everything
 behind it finds the transaction open and is appended at once, like any other batch.
 
-While a request waits for the coordinator it is ``exclusive``: the producer's next request on this connection starts
-after it has appended, so sequences stay in order. What is appended later is a copy of the frame.
+How a request waits for the coordinator is ``prepared_produce.py``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import logging
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
-from broker.handlers.produce import ParkedProduce, Place, append_all, append_batch
-from broker.handlers.reply import CloseConnection
+from broker.handlers.produce import append_batch
 from broker.protocol.batch import BatchHeader, read_header
-from broker.protocol.produce import ProduceRequest, decode_produce
+from broker.protocol.produce import ProduceRequest
 from broker.types import TopicPartition
 
 if TYPE_CHECKING:
     from broker.partition.driver import Partition
     from broker.storage.log import LogAppend
     from broker.storage.verification import Verification
-
-logger = logging.getLogger(__name__)
 
 ABORTABLE_FROM = 11
 """From this version a client knows TRANSACTION_ABORTABLE."""
@@ -93,8 +87,9 @@ class Admission:
                 if permission is not None:
                     self._permissions[partition.topic_partition] = permission
 
-    async def ask(self, timeout_seconds: float) -> None:
+    async def prepare(self, produce: ProduceRequest) -> None:
         """Ask the coordinator; with transactions v2, again while the last transaction is still being completed."""
+        timeout_seconds = self._services.cluster.config.request_timeout_ms / 1_000
         waited = 0.0
         while True:
             codes = await self._ask_once(timeout_seconds)
@@ -137,62 +132,6 @@ class Admission:
             verified=self.verified,
             permission=self._permissions.get(partition.topic_partition),
         )
-
-
-class VerifyingProduce(ParkedProduce):
-    """A produce request that asks first, appends then, and from there on waits like any other."""
-
-    __slots__ = ("_admission", "_asking", "_detached", "_results")
-
-    def __init__(self, request: Request, services: Services, admission: Admission) -> None:
-        self._results: list = []
-        super().__init__(request, self._results, services, 0.0)
-        self.exclusive = True
-        self._admission = admission
-        body = memoryview(bytearray(request.body))
-        self._detached = dataclasses.replace(request, body=body)
-        self._asking = asyncio.get_running_loop().create_task(self._ask_and_append())
-        self._asking.add_done_callback(self._asked)
-
-    async def _ask_and_append(self) -> None:
-        services = self._services
-        await self._admission.ask(services.cluster.config.request_timeout_ms / 1_000)
-        produce = decode_produce(self._detached.api_version, self._detached.body)
-        appended: list[Place] = []
-        failed = append_all(
-            produce,
-            self._detached,
-            services,
-            None,
-            self._admission.append,
-            services.clock.wall_ms(),
-            self._results,
-            appended,
-        )
-        self.settle_order()
-        if produce.acks == 0:
-            if failed:
-                self.fail(CloseConnection("an acks=0 produce failed"))
-            else:
-                self.resolve(None)
-            return
-        for place in appended:
-            self.park(*place)
-        if self.waiting:
-            self.deadline = services.clock.monotonic() + produce.timeout_ms / 1_000
-            services.partitions.watch_deadline(self)
-        else:
-            self.finish()
-
-    def _asked(self, task: asyncio.Task[None]) -> None:
-        """Our own fault ends the connection: nobody knows how much of the request was appended."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a transactional produce failed", exc_info=error)
-            self.fail(CloseConnection(f"a produce request failed: {error}"))
-
-    def abandon(self) -> None:
-        self._asking.cancel()
-        super().abandon()
 
 
 def refusal_of(code: ErrorCode, version: int) -> KafkaError:

@@ -96,6 +96,8 @@ class PartitionManager:
         self._image: ClusterImage | None = None
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._by_id: dict[tuple[TopicId, int], Partition] = {}
+        self.recompressed: set[TopicPartition] = set()
+        """Those whose ``compression.type`` is not the producer's: Produce has to look at them first."""
         self._flushed_by_time: dict[TopicPartition, Partition] = {}
         """Those with ``flush.ms``; few or none, and looked at every tick."""
         self._listeners: dict[str, LeadershipListener] = {}
@@ -204,12 +206,17 @@ class PartitionManager:
                 return
             partition = self._add(topic_partition, topic_id, log, config)
         partition.log.config = config
-        self._configure_flush(partition, config)
+        self._note_config(partition, config)
         partition.perform(partition.state.set_min_insync_replicas(config.min_insync_replicas))
         if self._image is not None and self._image.is_settled(self.node_id):
             self._apply_role(partition, image)
 
-    def _configure_flush(self, partition: Partition, config: TopicConfig) -> None:
+    def _note_config(self, partition: Partition, config: TopicConfig) -> None:
+        """What is not looked up in the config at every turn."""
+        if config.compression_type == "producer":
+            self.recompressed.discard(partition.topic_partition)
+        else:
+            self.recompressed.add(partition.topic_partition)
         partition.configure_flush(config.flush_messages, config.flush_ms)
         if config.flush_ms < NEVER:
             self._flushed_by_time[partition.topic_partition] = partition
@@ -281,6 +288,7 @@ class PartitionManager:
         partition = self._partitions.pop(topic_partition, None)
         if partition is not None:
             self._flushed_by_time.pop(topic_partition, None)
+            self.recompressed.discard(topic_partition)
             self._by_id.pop((partition.topic_id, topic_partition.partition), None)
             partition.state.is_leader = False
             self._flush.forget(partition)

@@ -76,6 +76,7 @@ def _assembled(head: memoryview, attributes: int, payload: Buffer) -> bytearray:
 
 
 def _check_records(plain: bytearray, header: batch.BatchHeader) -> None:
+    """What the header promises of them: how many they are is checked by opening them, that nothing is left over too."""
     expected = header.base_offset
     for record in iter_records(plain, verify_crc=False):
         if record.offset != expected:

@@ -15,7 +15,6 @@ BROKER = Path(__file__).parents[2] / "broker"
 SCHEMA_FILES = {"broker.py", "broker_schema.py", "topic.py", "definition.py", "describe.py", "document.py"}
 
 ACTS_BY_ITSELF = {
-    "compression.type": "`producer` is what happens when nobody looks at it",
     "internal.segment.bytes": "becomes segment.bytes in TopicConfig.resolve",
     "broker.id": "becomes node.id in BrokerConfig",
     "log.dir": "becomes log.dirs in BrokerConfig",
@@ -29,9 +28,6 @@ UNFINISHED = {
     "authorizer.class.name",
     "auto.leader.rebalance.enable",
     "background.threads",
-    "compression.gzip.level",
-    "compression.lz4.level",
-    "compression.zstd.level",
     "connection.failed.authentication.delay.ms",
     "connections.max.reauth.ms",
     "controlled.shutdown.enable",

@@ -232,5 +232,6 @@ class World:
             gate=self.gate,  # type: ignore[arg-type]
             sampler=None,  # type: ignore[arg-type]
             fetch_sessions=None,  # type: ignore[arg-type]
+            recompressor=None,  # type: ignore[arg-type]
             cluster_secret=b"",
         )

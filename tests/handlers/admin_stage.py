@@ -99,6 +99,7 @@ async def open_stage(directory: Path, **config: Any) -> AsyncIterator[Stage]:
         gate=unused,
         sampler=unused,
         fetch_sessions=unused,
+        recompressor=unused,
         cluster_secret=b"",
     )
     try:

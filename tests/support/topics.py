@@ -50,6 +50,14 @@ def delete_topic(wire: Wire, topic: str) -> None:
     assert answer.responses[0].error_code == 0
 
 
+def set_topic_config(wire: Wire, topic: str, name: str, value: str) -> None:
+    r = m.IncrementalAlterConfigsRequest
+    config = r.AlterableConfig(name=name, config_operation=0, value=value)
+    resource = r.AlterConfigsResource(resource_type=2, resource_name=topic, configs=[config])
+    answer = wire.call(ApiKey.INCREMENTAL_ALTER_CONFIGS, 1, r(resources=[resource]))
+    assert answer.responses[0].error_code == 0, answer
+
+
 def batch(*values: bytes, timestamp: int = NOW_MS, key: bytes | None = None, **fields) -> bytes:
     """One record batch; record N has timestamp ``timestamp + N``."""
     records = [
