@@ -74,6 +74,10 @@ INDEX_MEMORY_BYTES_MAX = 16 * MIB
 DISK_FREE_FLOOR_BYTES = 256 * MIB
 """Default of ``disk.free.floor.bytes``: below it produce is refused."""
 
+CLEANER_THREADS_MAX = 64
+CLEANER_MAP_BYTES_MIN = 1 * MIB
+"""Least value of ``log.cleaner.dedupe.buffer.size``: some 40,000 keys a pass."""
+
 # Groups --------------------------------------------------------------------------------------------
 GROUP_PENDING_MEMBERS_MAX = 10_000
 """Ids of one group given out with MEMBER_ID_REQUIRED and not used yet; a further one is refused."""

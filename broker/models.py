@@ -17,6 +17,7 @@ class JobRun(models.Model):
 
     class Kind(models.TextChoices):
         RETENTION = "retention", "Retention"
+        COMPACTION = "compaction", "Compaction"
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting for a worker"
@@ -41,9 +42,10 @@ class JobRun(models.Model):
     queued_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True, help_text="When its worker last reported progress.")
     progress_done = models.PositiveIntegerField(default=0)
     progress_total = models.PositiveIntegerField(default=0, help_text="0 until the plan is made.")
-    segments_deleted = models.PositiveIntegerField(default=0)
+    segments_deleted = models.PositiveIntegerField(default=0, help_text="Deleted, or replaced by compaction.")
     bytes_freed = models.PositiveBigIntegerField(default=0)
     error = models.TextField(blank=True)
     detail = models.JSONField(default=dict, blank=True)

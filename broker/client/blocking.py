@@ -21,7 +21,7 @@ from broker.client.asynchronous import AsyncClient
 from broker.client.configs import ResourceType
 from broker.client.connection import CONNECT_TIMEOUT_SECONDS
 from broker.client.errors import ClientConnectionError, ClientTimeoutError
-from broker.client.internal import RETENTION_TIMEOUT_SECONDS
+from broker.client.internal import RETENTION_TIMEOUT_SECONDS, SWAP_TIMEOUT_SECONDS
 from broker.client.loop_thread import LoopThread
 from broker.client.producer import Headers
 from broker.client.results import (
@@ -336,6 +336,27 @@ class Client:
                 topics, partitions=partitions, details=details, broker_id=broker_id
             ),
             extra_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+
+    def compaction_inventory(
+        self, topics: Iterable[str] = (), *, partitions: Iterable[int] = (), broker_id: int | None = None
+    ) -> private.CompactionInventoryResponse:
+        return self._run(
+            lambda client: client.internal.compaction_inventory(topics, partitions=partitions, broker_id=broker_id),
+            extra_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+
+    def active_producers(
+        self, topic: str, partition: int, *, broker_id: int | None = None
+    ) -> list[tuple[int, int, int]]:
+        return self._run(lambda client: client.internal.active_producers(topic, partition, broker_id=broker_id))
+
+    def swap_segments(
+        self, request: private.SwapSegmentsRequest, *, broker_id: int | None = None
+    ) -> private.SwapSegmentsResponse:
+        return self._run(
+            lambda client: client.internal.swap_segments(request, broker_id=broker_id),
+            extra_seconds=SWAP_TIMEOUT_SECONDS,
         )
 
     def apply_retention(

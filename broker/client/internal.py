@@ -1,4 +1,4 @@
-"""The private APIs of one broker: telemetry, retention and connections. Needs the cluster secret and an internal listener."""
+"""The private APIs of one broker: telemetry, retention, compaction, connections. Needs secret and internal listener."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ POLL_GRACE_SECONDS = 5.0
 """Beyond the wait the broker was asked for, before the answer counts as lost."""
 RETENTION_TIMEOUT_SECONDS = 30.0
 """Deleting renames files; a busy disk may take its time."""
+
+SWAP_TIMEOUT_SECONDS = 120.0
+"""The broker reads up to a gigabyte, from a disk that may be busy."""
 
 
 class InternalClient:
@@ -53,6 +56,50 @@ class InternalClient:
             private.SegmentInventoryResponse,
             repeatable=True,
             timeout_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response
+
+    async def compaction_inventory(
+        self, topics: Iterable[str] = (), *, partitions: Iterable[int] = (), broker_id: int | None = None
+    ) -> private.CompactionInventoryResponse:
+        """The compacted partitions of a broker, and where its files are."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.COMPACTION_INVENTORY,
+            private.CompactionInventoryRequest(topics=list(topics), partitions=list(partitions)),
+            private.CompactionInventoryResponse,
+            repeatable=True,
+            timeout_seconds=RETENTION_TIMEOUT_SECONDS,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response
+
+    async def active_producers(
+        self, topic: str, partition: int, *, broker_id: int | None = None
+    ) -> list[tuple[int, int, int]]:
+        """(producer id, epoch, last data offset or -1) of the producers a partition remembers."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.ACTIVE_PRODUCERS,
+            private.ActiveProducersRequest(topic=topic, partition=partition),
+            private.ActiveProducersResponse,
+            repeatable=True,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response.producers
+
+    async def swap_segments(
+        self, request: private.SwapSegmentsRequest, *, broker_id: int | None = None
+    ) -> private.SwapSegmentsResponse:
+        """Ask the broker to put a cleaned segment in its place; it reads the whole of it first."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.SWAP_SEGMENTS,
+            request,
+            private.SwapSegmentsResponse,
+            repeatable=False,
+            timeout_seconds=SWAP_TIMEOUT_SECONDS,
         )
         raise_for_code(response.error_code, response.error_message)
         return response

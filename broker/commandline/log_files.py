@@ -7,6 +7,7 @@ import re
 from enum import Enum
 
 from broker.storage.checkpoints import (
+    CLEANER_FILE,
     HIGH_WATERMARK_FILE,
     LOG_START_FILE,
     META_PROPERTIES_FILE,
@@ -38,6 +39,7 @@ _BY_NAME = {
     RECOVERY_POINT_FILE: FileKind.OFFSETS,
     HIGH_WATERMARK_FILE: FileKind.OFFSETS,
     LOG_START_FILE: FileKind.OFFSETS,
+    CLEANER_FILE: FileKind.OFFSETS,
     PARTITION_METADATA_FILE: FileKind.PARTITION_METADATA,
     META_PROPERTIES_FILE: FileKind.META_PROPERTIES,
 }

@@ -13,6 +13,7 @@ from broker.commandline.log_files import FileKind, ReadOnlyFiles, kind_of, parti
 from broker.commandline.outcome import WrongUse
 from broker.commandline.verify_partition import Known, PartitionReport, Rules, verify_partition
 from broker.storage.checkpoints import (
+    CLEANER_FILE,
     HIGH_WATERMARK_FILE,
     LOG_START_FILE,
     META_PROPERTIES_FILE,
@@ -72,8 +73,8 @@ def verify(surveyed: Survey, rules: Rules, advanced: Callable[[int], None] = lam
     findings: list[Finding] = list(surveyed.findings)
     left_out = surveyed.findings.left_out
     for target in surveyed.targets:
-        # Kafka's own topics are compacted; nobody else's policy is known without the cluster.
-        compacted = target.partition.topic in INTERNAL_TOPICS
+        # A policy is not known without the cluster; but Kafka's own topics have one, and compaction leaves its checkpoint.
+        compacted = target.partition.topic in INTERNAL_TOPICS or target.known.compacted
         own = replace(rules, gaps_allowed=True) if compacted else rules
         report = reports[target] = verify_partition(target.directory, target.known, own, advanced)
         findings += report.findings
@@ -101,7 +102,7 @@ def verify(surveyed: Survey, rules: Rules, advanced: Callable[[int], None] = lam
 
 
 class _Checkpoints:
-    """The three offset checkpoints of a log directory. An unreadable one is damage, and says nothing."""
+    """The four offset checkpoints of a log directory. An unreadable one is damage, and says nothing."""
 
     def __init__(self, log_dir: str, findings: Findings) -> None:
         self._log_dir = log_dir
@@ -109,12 +110,14 @@ class _Checkpoints:
         self._recovery = self._read(RECOVERY_POINT_FILE)
         self._starts = self._read(LOG_START_FILE)
         self._watermarks = self._read(HIGH_WATERMARK_FILE)
+        self._compacted = self._read(CLEANER_FILE)
 
     def known(self, partition: TopicPartition) -> Known:
         return Known(
             recovery_point=self._recovery.get(partition),
             log_start=self._starts.get(partition),
             high_watermark=self._watermarks.get(partition),
+            compacted=partition in self._compacted,
         )
 
     def check_absent(self, present: set[TopicPartition]) -> None:

@@ -37,6 +37,8 @@ class Known:
     recovery_point: int | None = None
     log_start: int | None = None
     high_watermark: int | None = None
+    compacted: bool = False
+    """Compaction has been at it: offsets may be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ from broker.config.definition import (
 from broker.config.quota import quota_overrides
 from broker.config.topic import COMPRESSION_TYPES, DAY_MS, HOUR_MS, TOPIC_CONFIGS, gzip_level
 from broker.limits import (
+    CLEANER_MAP_BYTES_MIN,
+    CLEANER_THREADS_MAX,
     CONNECTION_IDLE_MS,
     CONNECTIONS_MAX,
     CONNECTIONS_PER_ADDRESS_MAX,
@@ -532,34 +534,62 @@ _DURABILITY = (
 )
 
 _CLEANER = (
-    _define("log.cleaner.enable", BOOLEAN, True, "Run compaction for topics that ask for it."),
-    _define("log.cleaner.threads", INT, 1, "Compactions at the same time.", at_least(0), mode=CLUSTER),
-    _define("log.cleaner.dedupe.buffer.size", LONG, 128 * MIB, "Memory for the key map of compaction.", mode=CLUSTER),
+    _define("log.cleaner.enable", BOOLEAN, True, "Run compaction for topics that ask for it.", acts=True),
+    _define(
+        "log.cleaner.threads",
+        INT,
+        1,
+        "Partitions of this broker compacted at the same time, in one process of the worker; 0 is none.",
+        between(0, CLEANER_THREADS_MAX),
+        mode=CLUSTER,
+        acts=True,
+    ),
+    _define(
+        "log.cleaner.dedupe.buffer.size",
+        LONG,
+        128 * MIB,
+        "Memory for the key map of compaction, shared by its threads: 24 bytes for each different key. With more keys a log "
+        "takes several passes.",
+        at_least(CLEANER_MAP_BYTES_MIN),
+        mode=CLUSTER,
+        acts=True,
+    ),
     _define(
         "log.cleaner.io.buffer.size",
         INT,
         512 * KIB,
-        "Memory for reading and writing during compaction.",
+        "Memory for reading and writing during compaction, shared by its threads; at least 64 KiB each.",
         at_least(0),
         importance=MEDIUM,
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "log.cleaner.io.buffer.load.factor",
         DOUBLE,
         0.9,
-        "How full the key map may get before a compaction stops and continues later.",
+        "How full the key map may get before a pass ends and another one continues.",
+        between(0.1, 1),
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "log.cleaner.io.max.bytes.per.second",
         DOUBLE,
         1.7976931348623157e308,
-        "Disk traffic compaction may cause.",
+        "Disk traffic compaction may cause: reads and writes together, of all its threads.",
+        at_least(1),
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
-        "log.cleaner.backoff.ms", LONG, 15_000, "Pause when there is nothing to compact.", at_least(0), mode=CLUSTER
+        "log.cleaner.backoff.ms",
+        LONG,
+        15_000,
+        "Pause between two compactions. The schedule looks every 15 s, so less than that is 15 s.",
+        at_least(0),
+        mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "log.cleaner.min.cleanable.ratio",
@@ -568,6 +598,7 @@ _CLEANER = (
         "Default of the topic config `min.cleanable.dirty.ratio`.",
         between(0, 1),
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "log.cleaner.delete.retention.ms",
@@ -576,6 +607,7 @@ _CLEANER = (
         "Default of the topic config `delete.retention.ms`.",
         at_least(0),
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "log.cleaner.min.compaction.lag.ms",
@@ -584,6 +616,7 @@ _CLEANER = (
         "Default of the topic config `min.compaction.lag.ms`.",
         at_least(0),
         mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "log.cleaner.max.compaction.lag.ms",
@@ -592,6 +625,7 @@ _CLEANER = (
         "Default of the topic config `max.compaction.lag.ms`.",
         at_least(1),
         mode=CLUSTER,
+        acts=True,
     ),
 )
 

@@ -57,7 +57,7 @@ _DEFINITIONS = (
         synonyms=("log.cleanup.policy",),
         acts=True,
         documentation="What becomes of old data: `delete` drops whole segments by age and size, `compact` keeps the last "
-        "record of every key. Empty keeps everything. (`compact` is stored but not yet carried out.)",
+        "record of every key. Empty keeps everything.",
     ),
     ConfigDef(
         name="compression.type",
@@ -108,6 +108,7 @@ _DEFINITIONS = (
         validator=at_least(0),
         valid_values="[0..]",
         synonyms=("log.cleaner.delete.retention.ms",),
+        acts=True,
         documentation="How long compaction keeps tombstones, and so how long a reader starting from the beginning has to "
         "reach the end and still see every deletion.",
     ),
@@ -209,7 +210,9 @@ _DEFINITIONS = (
         validator=at_least(1),
         valid_values="[1..]",
         synonyms=("log.cleaner.max.compaction.lag.ms",),
-        documentation="The longest a record may stay out of reach of compaction.",
+        acts=True,
+        documentation="The longest a record may stay out of reach of compaction: an open segment is closed by then, and its log is compacted "
+        "however clean it is.",
     ),
     ConfigDef(
         name="max.message.bytes",
@@ -261,6 +264,7 @@ _DEFINITIONS = (
         validator=between(0, 1),
         valid_values="[0..1]",
         synonyms=("log.cleaner.min.cleanable.ratio",),
+        acts=True,
         documentation="The share of a log that must be uncompacted before it is compacted again: lower saves disk, higher "
         "saves work.",
     ),
@@ -271,6 +275,7 @@ _DEFINITIONS = (
         validator=at_least(0),
         valid_values="[0..]",
         synonyms=("log.cleaner.min.compaction.lag.ms",),
+        acts=True,
         documentation="The shortest time a record stays untouched by compaction.",
     ),
     ConfigDef(

@@ -1,29 +1,29 @@
 """Is background work being done? The facts behind two alerts, for whoever shows them.
 
-"No worker seen" means nobody would take a job. "Retention is overdue" means nobody *did* for too long, whatever the
-reason: no schedule, a worker that is alive but stuck, a broker that refuses.
+"No worker seen" means nobody would take a job. "Retention is overdue" (or compaction) means nobody *did* for too long,
+whatever the reason: no schedule, a worker that is alive but stuck or on another machine, a broker that refuses.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis
 from django.conf import settings
 from django.utils import timezone
 
-from broker.jobs import brokers, runs
+from broker.jobs import brokers, compaction_schedule, runs
 from broker.jobs.heartbeat import HEARTBEAT_SECONDS, seconds_since_seen
 from broker.models import JobRun
 
 WORKER_SILENT_SECONDS = 4 * HEARTBEAT_SECONDS
 OVERDUE_INTERVALS = 4
-"""Retention is overdue after this many intervals without a success."""
+"""Retention and compaction are overdue after this many intervals without a success."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionFact:
-    """Retention of one broker."""
+class WorkFact:
+    """One kind of work on one broker."""
 
     broker_id: int
     succeeded_seconds_ago: float | None
@@ -40,11 +40,16 @@ class JobsHealth:
     worker_missing: bool
     queue_error: str
     """Why Redis cannot be asked; empty when it can."""
-    retention: tuple[RetentionFact, ...]
+    retention: tuple[WorkFact, ...]
+    compaction: tuple[WorkFact, ...] = ()
 
     @property
-    def retention_overdue(self) -> tuple[RetentionFact, ...]:
+    def retention_overdue(self) -> tuple[WorkFact, ...]:
         return tuple(fact for fact in self.retention if fact.overdue)
+
+    @property
+    def compaction_overdue(self) -> tuple[WorkFact, ...]:
+        return tuple(fact for fact in self.compaction if fact.overdue)
 
 
 def health(watched_seconds: float = float("inf")) -> JobsHealth:
@@ -60,20 +65,34 @@ def health(watched_seconds: float = float("inf")) -> JobsHealth:
         worker_missing=_too_old(seen, WORKER_SILENT_SECONDS, watched_seconds),
         queue_error=queue_error,
         retention=tuple(_retention(broker_id, watched_seconds) for broker_id in brokers.internal_addresses()),
+        compaction=tuple(_compaction(broker_id, watched_seconds) for broker_id in brokers.internal_addresses()),
     )
 
 
-def _retention(broker_id: int, watched_seconds: float) -> RetentionFact:
-    succeeded = runs.newest(JobRun.Kind.RETENTION, broker_id, JobRun.State.SUCCEEDED)
-    failed = runs.newest(JobRun.Kind.RETENTION, broker_id, JobRun.State.FAILED)
+def _retention(broker_id: int, watched_seconds: float) -> WorkFact:
+    limit = OVERDUE_INTERVALS * settings.RETENTION_INTERVAL_SECONDS
+    return _work(JobRun.Kind.RETENTION, broker_id, limit, watched_seconds)
+
+
+def _compaction(broker_id: int, watched_seconds: float) -> WorkFact:
+    """A run under way is not overdue, however long it takes: one that is stuck is given up as lost."""
+    pause = max(settings.COMPACTION_INTERVAL_SECONDS, compaction_schedule.pause_seconds(broker_id))
+    limit = OVERDUE_INTERVALS * (pause + settings.COMPACTION_INTERVAL_SECONDS)
+    fact = _work(JobRun.Kind.COMPACTION, broker_id, limit, watched_seconds)
+    return replace(fact, overdue=False) if compaction_schedule.is_running(broker_id) else fact
+
+
+def _work(kind: str, broker_id: int, limit_seconds: float, watched_seconds: float) -> WorkFact:
+    succeeded = runs.newest(kind, broker_id, JobRun.State.SUCCEEDED)
+    failed = runs.newest(kind, broker_id, JobRun.State.FAILED)
     age = _age_seconds(succeeded)
     failed_age = _age_seconds(failed)
     failed_since = failed is not None and failed_age is not None and (age is None or failed_age < age)
-    return RetentionFact(
+    return WorkFact(
         broker_id=broker_id,
         succeeded_seconds_ago=age,
         error=failed.error if failed is not None and failed_since else "",
-        overdue=_too_old(age, OVERDUE_INTERVALS * settings.RETENTION_INTERVAL_SECONDS, watched_seconds),
+        overdue=_too_old(age, limit_seconds, watched_seconds),
     )
 
 

@@ -24,7 +24,8 @@ from broker.models import JobRun
 logger = logging.getLogger(__name__)
 
 RUN_SECONDS_MAX = 120
-"""A run older than this has lost its worker: the task's hard time limit is below."""
+"""A run that was begun, or reported progress, longer ago has lost its worker: a short task's hard time limit is below,
+and a long one reports every second."""
 UNEVENTFUL_KEPT = 20
 SCHEDULED_FAILURES_KEPT = 50
 OTHERS_KEPT = 500
@@ -63,7 +64,9 @@ def claim(job_id: int) -> JobRun | None:
 
 
 def report_progress(job: JobRun, done: int, total: int) -> None:
-    JobRun.objects.filter(pk=job.pk, state=State.RUNNING).update(progress_done=done, progress_total=total)
+    JobRun.objects.filter(pk=job.pk, state=State.RUNNING).update(
+        progress_done=done, progress_total=total, seen_at=timezone.now()
+    )
 
 
 def is_cancel_requested(job: JobRun) -> bool:
@@ -106,20 +109,21 @@ def cancel(job_id: int) -> bool:
 def release_lost() -> int:
     """Fail runs whose worker is gone, so that they neither block their broker nor look alive forever."""
     deadline = timezone.now() - timedelta(seconds=RUN_SECONDS_MAX)
-    released = JobRun.objects.filter(state=State.RUNNING, started_at__lt=deadline).update(
+    silent = Q(seen_at__isnull=True, started_at__lt=deadline) | Q(seen_at__lt=deadline)
+    released = JobRun.objects.filter(silent, state=State.RUNNING).update(
         state=State.FAILED,
         finished_at=timezone.now(),
-        error="The worker that ran this is gone. What was deleted stays deleted; the next run continues.",
+        error="The worker that ran this is gone. What was done stays done; the next run continues.",
     )
     if released:
         logger.warning("gave up %d runs whose worker is gone", released)
     return released
 
 
-def expire_queued(older_than: timedelta) -> int:
+def expire_queued(kind: str, older_than: timedelta) -> int:
     """Cancel scheduled runs that nobody picked up: newer ones of the same kind do their work."""
     return JobRun.objects.filter(
-        state=State.QUEUED, trigger=JobRun.Trigger.BEAT, queued_at__lt=timezone.now() - older_than
+        kind=kind, state=State.QUEUED, trigger=JobRun.Trigger.BEAT, queued_at__lt=timezone.now() - older_than
     ).update(state=State.CANCELLED, finished_at=timezone.now(), error="No worker picked it up in time.")
 
 

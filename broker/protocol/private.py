@@ -191,3 +191,118 @@ class DisconnectRequest(msgspec.Struct, frozen=True):
 
 class DisconnectResponse(ErrorBody, frozen=True, omit_defaults=True):
     """RESOURCE_NOT_FOUND when the connection is gone already; ids are never used again."""
+
+
+class CleanerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker's configs of compaction, as they are now (``log.cleaner.*``)."""
+
+    enabled: bool
+    threads: int
+    dedupe_buffer_bytes: int
+    load_factor: float
+    io_buffer_bytes: int
+    io_bytes_per_second_max: float
+    backoff_ms: int
+
+
+class CompactionPartition(msgspec.Struct, frozen=True, kw_only=True):
+    """One compacted partition of this broker."""
+
+    topic: str
+    partition: int
+    topic_id: bytes
+    directory: str
+    """Absolute, on the broker's machine."""
+    truncations: int
+    """How often the log was truncated since the broker started: what was read before one proves nothing after it."""
+    log_start_offset: int
+    first_dirty_offset: int
+    """Everything below was compacted already."""
+    decided_offset: int
+    """No compaction reaches it: records from here on may not be committed, durable, or in a closed segment yet."""
+    min_cleanable_dirty_ratio: float
+    min_compaction_lag_ms: int
+    max_compaction_lag_ms: int
+    delete_retention_ms: int
+    segment_bytes: int
+    segment_index_bytes: int
+    index_interval_bytes: int
+    segments: list[SegmentInfo]
+    last_compacted_ms: int = -1
+    """-1: not since the broker started."""
+    last_bytes_before: int = 0
+    last_bytes_after: int = 0
+
+
+class CompactionInventoryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``topics`` empty means all, and so does ``partitions``."""
+
+    topics: list[str] = []
+    partitions: list[int] = []
+
+
+class CompactionInventoryResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    error_code: int = 0
+    error_message: str = ""
+    broker_id: int = -1
+    incarnation: str = ""
+    sampled_at_ms: int = 0
+    directory: str = ""
+    """The log directory, absolute, on the broker's machine."""
+    directory_id: str = ""
+    """From its ``meta.properties``: who finds the same there looks at the same disk."""
+    settings: CleanerSettings | None = None
+    partitions: list[CompactionPartition] = []
+
+
+class ActiveProducersRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    topic: str = ""
+    partition: int = -1
+
+
+class ActiveProducersResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The producers whose last sequence the log must keep."""
+
+    error_code: int = 0
+    error_message: str = ""
+    producers: list[tuple[int, int, int]] = []
+    """(producer id, epoch, last offset of its last data batch; -1 if only markers of that epoch are there)."""
+
+
+class ReplacedSegment(msgspec.Struct, frozen=True, array_like=True):
+    """A segment as the worker read it."""
+
+    base_offset: int
+    end_offset: int
+    size_bytes: int
+
+
+class SwapSegmentsRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Put one cleaned segment in the place of closed ones that follow each other, and say what is clean now.
+
+    Without ``replaced`` only the latter.
+    """
+
+    topic: str
+    partition: int
+    topic_id: bytes
+    incarnation: str
+    truncations: int
+    token: str = ""
+    """In the names of the cleaned files: ``<base offset>.<kind>.<token>.cleaned``."""
+    replaced: list[ReplacedSegment] = []
+    size_bytes: int = 0
+    digest: int = 0
+    """CRC-32C over the batch headers of the cleaned log, in order."""
+    first_dirty_offset: int = -1
+    """-1 while the pass goes on."""
+    bytes_before: int = 0
+    """Of the whole pass, with ``first_dirty_offset``."""
+    bytes_after: int = 0
+
+
+class SwapSegmentsResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    error_code: int = 0
+    error_message: str = ""
+    log_bytes: int = 0
+    """Of the whole log afterwards."""

@@ -74,6 +74,9 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.APPLY_RETENTION, "ApplyRetention", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.CONNECTIONS, "Connections", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.DISCONNECT, "Disconnect", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.COMPACTION_INVENTORY, "CompactionInventory", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.ACTIVE_PRODUCERS, "ActiveProducers", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.SWAP_SEGMENTS, "SwapSegments", 0, 0, NEVER_FLEXIBLE, internal=True),
     )
 }
 

@@ -61,5 +61,7 @@ class LogEnvironment:
     """Writes the recovery points of all logs durably; called before a log is truncated below its own."""
     save_log_starts: Callable[[], None] = _nothing
     """Writes the log start offsets of all logs durably; called before deleted offsets become invisible."""
+    save_cleaner_offsets: Callable[[], None] = _nothing
+    """Writes durably how far each log was compacted; called before a log is truncated below that."""
     partition_damaged: Callable[[TopicPartition, str], None] = _nobody
     """A read met bytes that are not what was written; the partition has gone offline."""

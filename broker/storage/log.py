@@ -18,7 +18,7 @@ import contextlib
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.private import SegmentInfo
 from broker.storage.flush_ticket import FlushTicket
-from broker.storage.log_append import AppendableLog
+from broker.storage.log_compaction import CompactableLog
 from broker.storage.log_state import LogAppend, LogStatistics
 from broker.storage.recovery import replay_producers
 from broker.storage.segment import Segment
@@ -29,7 +29,7 @@ from broker.types import NO_TIMESTAMP, Buffer
 __all__ = ["FlushTicket", "Log", "LogAppend", "LogStatistics"]
 
 
-class Log(AppendableLog):
+class Log(CompactableLog):
     __slots__ = ()
 
     # Read ------------------------------------------------------------------------------------------
@@ -161,9 +161,13 @@ class Log(AppendableLog):
             position = segment.find(offset)
             found = next(segment.headers(position), None)
             end_offset = found[1].base_offset if found is not None else segment.next_offset
+            if end_offset > offset:
+                # Compaction took what was there. Only the end of a batch is found again after a restart.
+                end_offset = segment.end_before(position)
             if end_offset < self.log_start_offset:
                 self.restart_at(self.log_start_offset)
                 return
+            self._lower_first_dirty(end_offset)
             self._lower_recovery_point(end_offset)
             self._cut(segment, position, end_offset)
             self._forget_from(end_offset)
@@ -176,6 +180,7 @@ class Log(AppendableLog):
         """
         self._refuse_if_unwell()
         with self._storage_errors(final=True):
+            self._lower_first_dirty(min(self.log_start_offset, offset))
             self._lower_recovery_point(min(self.log_start_offset, offset))
             self.log_start_offset = offset
             self._environment.save_log_starts()

@@ -237,8 +237,7 @@ class AppendableLog(LogState):
         return segment
 
     def _new_segment(self, base_offset: int) -> Segment:
-        gaps_allowed = "compact" in self._config.cleanup_policy
-        segment = Segment(self._environment, self.directory, base_offset, gaps_allowed=gaps_allowed)
+        segment = Segment(self._environment, self.directory, base_offset, gaps_allowed=self.gaps_allowed)
         with self._storage_errors():
             segment.create(reserve_bytes=reserve_bytes(self._config))
         return segment

@@ -24,6 +24,7 @@ from broker.storage.checkpoint_writer import CheckpointTicket, CheckpointWriter
 from broker.storage.checkpoints import (
     CLEAN_SHUTDOWN_CONTENT,
     CLEAN_SHUTDOWN_FILE,
+    CLEANER_FILE,
     HIGH_WATERMARK_FILE,
     LOG_START_FILE,
     PARTITION_METADATA_FILE,
@@ -89,10 +90,12 @@ class LogDir:
         self._recovery_points: dict[TopicPartition, int] = {}
         self._log_starts: dict[TopicPartition, int] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
+        self._first_dirty: dict[TopicPartition, int] = {}
         self._checkpoints_name_the_dead = False
         self._closed = False
         environment.save_recovery_points = self._save_recovery_points
         environment.save_log_starts = self._save_log_starts
+        environment.save_cleaner_offsets = self._save_cleaner_offsets
         environment.partition_damaged = self._partition_damaged
 
     @classmethod
@@ -129,6 +132,11 @@ class LogDir:
         return log_dir
 
     @property
+    def filesystem(self) -> FileSystem:
+        """For work on this directory's files in a worker thread."""
+        return self._filesystem
+
+    @property
     def failed_reason(self) -> str | None:
         """Why nothing may be appended in this directory until a restart; ``None`` while it is well."""
         return self._environment.health.failed_reason
@@ -159,6 +167,7 @@ class LogDir:
             self._recovery_points = read_offsets(self._filesystem, self._file(RECOVERY_POINT_FILE))
             self._log_starts = read_offsets(self._filesystem, self._file(LOG_START_FILE))
             self._high_watermarks = read_offsets(self._filesystem, self._file(HIGH_WATERMARK_FILE))
+            self._first_dirty = read_offsets(self._filesystem, self._file(CLEANER_FILE))
         except CheckpointDamaged as error:
             raise LogDirUnusable(
                 f"{error}. It says what was durable; restore it, or move it away to have every log scanned."
@@ -188,7 +197,7 @@ class LogDir:
     def _make_found_durable(self) -> None:
         """What a killed process left may be seen now and gone after a power cut; nothing is built on it before that is
         settled."""
-        for name in (RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE):
+        for name in (RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE, CLEANER_FILE):
             self._filesystem.sync_file(self._file(name))
         self._filesystem.sync_directory(self.path)
 
@@ -197,6 +206,7 @@ class LogDir:
             recovery_point=self._recovery_points.get(partition, 0),
             log_start_offset=self._log_starts.get(partition),
             clean_shutdown=clean,
+            compacted=partition in self._first_dirty,
         )
         try:
             loaded = load_partition(self._environment, directory, before, config, self._environment.clock_wall_ms())
@@ -216,6 +226,7 @@ class LogDir:
     def _adopt(self, partition: TopicPartition, directory: str, config: TopicConfig, loaded: LoadedPartition) -> Log:
         log = Log(self._environment, partition, directory, config, loaded)
         log.high_watermark = min(self._high_watermarks.get(partition, 0), log.log_end_offset)
+        log.first_dirty_offset = self._first_dirty.get(partition)
         self.logs[partition] = log
         return log
 
@@ -251,6 +262,7 @@ class LogDir:
                 ErrorCode.KAFKA_STORAGE_ERROR, f"Creating {directory} failed: {error.strerror or error}"
             ) from error
         self._high_watermarks.pop(partition, None)
+        self._first_dirty.pop(partition, None)
         log = self._adopt(partition, directory, config, loaded)
         log.note_created(self._metadata_path(directory))
         return log
@@ -269,7 +281,7 @@ class LogDir:
             log.close(clean=False)
         self.logs.pop(partition, None)
         self.offline.pop(partition, None)
-        for remembered in (self._recovery_points, self._log_starts, self._high_watermarks):
+        for remembered in (self._recovery_points, self._log_starts, self._high_watermarks, self._first_dirty):
             remembered.pop(partition, None)
         self._checkpoints_name_the_dead = True
 
@@ -331,14 +343,18 @@ class LogDir:
         recovery_points = {partition: self._recovery_points.get(partition, 0) for partition in self.offline}
         log_starts = {p: self._log_starts[p] for p in self.offline if p in self._log_starts}
         high_watermarks = {p: self._high_watermarks[p] for p in self.offline if p in self._high_watermarks}
+        first_dirty = {p: self._first_dirty[p] for p in self.offline if p in self._first_dirty}
         for partition, log in self.logs.items():
             recovery_points[partition] = log.flushed_offset
             log_starts[partition] = log.log_start_offset
             high_watermarks[partition] = log.high_watermark
+            if log.first_dirty_offset is not None:
+                first_dirty[partition] = log.first_dirty_offset
         return {
             RECOVERY_POINT_FILE: encode_offsets(recovery_points),
             LOG_START_FILE: encode_offsets(log_starts),
             HIGH_WATERMARK_FILE: encode_offsets(high_watermarks),
+            CLEANER_FILE: encode_offsets(first_dirty),
         }
 
     def _save_recovery_points(self) -> None:
@@ -346,6 +362,13 @@ class LogDir:
 
     def _save_log_starts(self) -> None:
         self._save(LOG_START_FILE)
+
+    def _save_cleaner_offsets(self) -> None:
+        self._save(CLEANER_FILE)
+
+    def cleaner_ticket(self) -> CheckpointTicket:
+        """How far each log was compacted, fixed now; ``run`` it in a worker thread, then ``checkpointed``."""
+        return self._checkpoints.take({CLEANER_FILE: self._offsets()[CLEANER_FILE]})
 
     def _save(self, name: str) -> None:
         try:
@@ -365,6 +388,8 @@ class LogDir:
         self._recovery_points[partition] = log.flushed_offset
         self._log_starts[partition] = log.log_start_offset
         self._high_watermarks[partition] = log.high_watermark
+        if log.first_dirty_offset is not None:
+            self._first_dirty[partition] = log.first_dirty_offset
         self.offline[partition] = reason
         self._note(f"{partition} is offline: {reason}")
 

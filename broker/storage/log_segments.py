@@ -65,6 +65,14 @@ class LogSegments:
         self._bases.append(segment.base_offset)
         self.active = segment
 
+    def replace(self, old: list[Segment], fresh: Segment) -> None:
+        """``fresh`` takes the place of closed segments that follow each other; their files were given up."""
+        first = self._segments.index(old[0])
+        assert self._segments[first : first + len(old)] == old, "segments in a row"
+        assert old[-1] is not self.active, "the active segment is never replaced"
+        self._segments[first : first + len(old)] = [fresh]
+        self._bases[first : first + len(old)] = [fresh.base_offset]
+
     def replace_all(self, segment: Segment) -> None:
         """Start over with one empty segment; the others were discarded."""
         self._segments, self._bases, self.active = [segment], [segment.base_offset], segment

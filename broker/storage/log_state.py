@@ -20,7 +20,7 @@ from broker.storage.recovery import LoadedPartition
 from broker.storage.segment_scan import DamageFound
 from broker.storage.timestamp_search import TimestampSearch
 from broker.storage.unflushed import Unflushed
-from broker.types import TopicPartition
+from broker.types import NO_TIMESTAMP, TopicPartition
 
 
 class LogAppend(NamedTuple):
@@ -34,6 +34,18 @@ class LogAppend(NamedTuple):
     record_count: int
     byte_count: int
     max_timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastCompaction:
+    """The last pass of compaction over a log since the broker started."""
+
+    at_ms: int = NO_TIMESTAMP
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+
+NEVER_COMPACTED = LastCompaction()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +75,10 @@ class LogState:
         "_snapshots",
         "_unflushed",
         "directory",
+        "first_dirty_offset",
         "flushed_offset",
         "high_watermark",
+        "last_compaction",
         "last_record_ms",
         "log_end_offset",
         "log_start_offset",
@@ -72,6 +86,7 @@ class LogState:
         "producer_state",
         "size_bytes",
         "topic_partition",
+        "truncations",
     )
 
     def __init__(
@@ -88,6 +103,11 @@ class LogState:
         self.log_end_offset = self.flushed_offset = loaded.log_end_offset
         self.high_watermark = 0
         """Owned by the partition; the log dir only saves it in ``replication-offset-checkpoint``."""
+        self.first_dirty_offset: int | None = None
+        """Everything below was compacted; ``None``: nothing ever was. Owned by the log dir and compaction."""
+        self.last_compaction = NEVER_COMPACTED
+        self.truncations = 0
+        """How often the log was cut since it was opened."""
         self.producer_state = loaded.producers
         self.offline_reason: str | None = None
         self.size_bytes = sum(segment.size for segment in loaded.segments)
@@ -118,6 +138,11 @@ class LogState:
     def config(self, config: TopicConfig) -> None:
         self._config = config
         self._roll_timestamp = None
+
+    @property
+    def gaps_allowed(self) -> bool:
+        """Whether offsets may be missing: compaction took them, or may, also if the policy is another one by now."""
+        return self.first_dirty_offset is not None or "compact" in self._config.cleanup_policy
 
     @property
     def segment_count(self) -> int:

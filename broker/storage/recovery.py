@@ -35,6 +35,7 @@ from broker.storage.segment import (
     Segment,
 )
 from broker.storage.segment_scan import DamageFound
+from broker.storage.segment_swap import finish_interrupted
 from broker.storage.sparse_index import IndexDamaged
 
 STRAY_DIRECTORY = "stray"
@@ -74,6 +75,8 @@ class KnownBefore:
     recovery_point: int = 0
     log_start_offset: int | None = None
     clean_shutdown: bool = False
+    compacted: bool = False
+    """Compaction has been at it, whatever the policy is now: offsets may be missing."""
 
 
 def load_partition(
@@ -139,6 +142,7 @@ class _Recovery:
 
     def _survey(self) -> tuple[list[Segment], list[int]]:
         """Segments by base offset and the snapshots' offsets; leftovers of unfinished work go."""
+        self._finish_swaps()
         sizes: dict[int, int] = {}
         snapshots: list[int] = []
         indexes: list[tuple[int, str]] = []
@@ -164,6 +168,14 @@ class _Recovery:
         segments = [self._segment(base, sizes[base]) for base in sorted(sizes)]
         return segments or [self._first_segment()], snapshots
 
+    def _finish_swaps(self) -> None:
+        try:
+            self.notes += finish_interrupted(self.filesystem, self.directory)
+        except DamageFound as damage:
+            raise PartitionDamaged(
+                f"Compaction was interrupted, and the segment it had finished cannot be read: {damage}."
+            ) from damage
+
     def _first_segment(self) -> Segment:
         """A directory without a log: new, or created just before a crash, or robbed of its files."""
         start = self.known.log_start_offset or 0
@@ -176,7 +188,7 @@ class _Recovery:
         return segment
 
     def _segment(self, base_offset: int, size: int = 0) -> Segment:
-        gaps_allowed = "compact" in self.config.cleanup_policy
+        gaps_allowed = self.known.compacted or "compact" in self.config.cleanup_policy
         return Segment(self.environment, self.directory, base_offset, size, gaps_allowed=gaps_allowed)
 
     def _judge(self, segments: list[Segment]) -> list[Segment]:

@@ -21,11 +21,17 @@ def reserve_bytes(config: TopicConfig) -> int:
 
 
 def lifetime_ms(segment: Segment, config: TopicConfig) -> int:
-    """``segment.ms`` less this segment's share of the jitter: the same after a restart, different for its neighbours."""
-    jitter_max = min(config.segment_jitter_ms, config.segment_ms)
+    """``segment.ms`` less this segment's share of the jitter: the same after a restart, different for its neighbours.
+
+    Compaction works on closed segments only, so ``max.compaction.lag.ms`` bounds the time of an open one.
+    """
+    segment_ms = config.segment_ms
+    if "compact" in config.cleanup_policy:
+        segment_ms = min(segment_ms, config.max_compaction_lag_ms)
+    jitter_max = min(config.segment_jitter_ms, segment_ms)
     if jitter_max <= 0:
-        return config.segment_ms
-    return config.segment_ms - crc32(segment.file.path.encode()) % (jitter_max + 1)
+        return segment_ms
+    return segment_ms - crc32(segment.file.path.encode()) % (jitter_max + 1)
 
 
 def roll_timestamp(segment: Segment, config: TopicConfig) -> int | None:

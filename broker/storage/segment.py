@@ -184,6 +184,15 @@ class Segment:
             self.rebuild_indexes()
             return self._find(offset, self.offset_index.before_offset(offset))
 
+    def end_before(self, position: int) -> int:
+        """The offset that follows the last batch before ``position``, where a batch starts or would."""
+        end = self.base_offset
+        for at, header in self.headers(self.offset_index.before_position(max(0, position - 1)).position):
+            if at >= position:
+                break
+            end = header.next_offset
+        return end
+
     def _find(self, offset: int, entry: IndexEntry) -> int:
         if entry.position >= self.size:
             if entry.last_offset < 0:

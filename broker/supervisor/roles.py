@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.supervisor.options import Endpoint, Options
+from broker.supervisor.queues import queues_on_machine_of
 from broker.supervisor.readiness import http_answers, redis_answers
 from broker.supervisor.redis_server import find_server_program, server_arguments
 from broker.supervisor.service import Answers, OutputSays, ServiceSpec
@@ -56,6 +57,9 @@ REMOVED_FROM_CHILDREN = frozenset({"OTTLA_ADMIN_PASSWORD", "OTTLA_ONLY"})
 
 WEBSOCKET_BYTES_MAX = 64 * 1024
 """What a browser may send in one message; subscriptions are far smaller."""
+
+MAINTENANCE_PROCESSES_MAX = 4
+"""Compactions of different brokers that one worker runs at the same time."""
 
 READY_LINE = re.compile(r"^ready\b")
 WORKER_READY = re.compile(r"celery@\S+ ready\.")
@@ -111,7 +115,7 @@ def _all_specs(options: Options, python: str) -> list[ServiceSpec]:
     specs = [
         *brokers,
         _collector(python),
-        _worker(python),
+        _worker(options, python),
         _beat(options, python),
         _web(options, python),
         _demo(options, python, brokers),
@@ -170,13 +174,18 @@ def _collector(python: str) -> ServiceSpec:
     )
 
 
-def _worker(python: str) -> ServiceSpec:
+def _worker(options: Options, python: str) -> ServiceSpec:
+    """One process for what any worker can do, and one for each broker whose files are on this machine, so that a long
+    compaction holds up nobody."""
+    broker_ids = range(1, options.brokers + 1)
+    consumes = ("--queues", ",".join(queues_on_machine_of(broker_ids)))
+    at_once = ("--concurrency", str(1 + min(options.brokers, MAINTENANCE_PROCESSES_MAX)))
     # Gossip, mingle and heartbeats are for fleets of workers that watch each other; here they are idle CPU.
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     return ServiceSpec(
         name="worker",
         role="worker",
-        argv=(python, "-m", "celery", "-A", CELERY_APP, "worker", "--loglevel", "INFO", *quiet),
+        argv=(python, "-m", "celery", "-A", CELERY_APP, "worker", "--loglevel", "INFO", *consumes, *at_once, *quiet),
         readiness=OutputSays(pattern=WORKER_READY),
         needs=("redis",),
         needs_setup=True,

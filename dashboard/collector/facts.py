@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, close_old_connections
 
-from broker.jobs.health import JobsHealth, health
+from broker.jobs.health import JobsHealth, WorkFact, health
 from dashboard.live.state import AlertRow
 
 logger = logging.getLogger("ottla.collector")
@@ -57,22 +57,24 @@ def jobs_alerts(facts: JobsHealth) -> list[AlertRow]:
                 link="services",
             )
         )
-    for fact in facts.retention_overdue:
-        done = (
-            f"It last succeeded {_coarse(fact.succeeded_seconds_ago)} ago."
-            if fact.succeeded_seconds_ago is not None
-            else "It has never succeeded."
-        )
-        alerts.append(
-            AlertRow(
-                name=f"retention-overdue:{fact.broker_id}",
-                level="warn",
-                title=f"Retention on broker {fact.broker_id} is overdue",
-                text=f"{done} {fact.error}".strip(),
-                link="jobs",
-            )
-        )
+    alerts += [_overdue("retention", fact) for fact in facts.retention_overdue]
+    alerts += [_overdue("compaction", fact) for fact in facts.compaction_overdue]
     return alerts
+
+
+def _overdue(work: str, fact: WorkFact) -> AlertRow:
+    done = (
+        f"It last succeeded {_coarse(fact.succeeded_seconds_ago)} ago."
+        if fact.succeeded_seconds_ago is not None
+        else "It has never succeeded."
+    )
+    return AlertRow(
+        name=f"{work}-overdue:{fact.broker_id}",
+        level="warn",
+        title=f"{work.capitalize()} on broker {fact.broker_id} is overdue",
+        text=f"{done} {fact.error}".strip(),
+        link="jobs",
+    )
 
 
 def _coarse(seconds: float) -> str:

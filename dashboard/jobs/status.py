@@ -45,6 +45,9 @@ class Status:
         if self.health.retention_overdue:
             brokers = ", ".join(str(fact.broker_id) for fact in self.health.retention_overdue)
             return f"Retention is overdue on broker {brokers}."
+        if self.health.compaction_overdue:
+            brokers = ", ".join(str(fact.broker_id) for fact in self.health.compaction_overdue)
+            return f"Compaction is overdue on broker {brokers}."
         if self.is_late:
             return "The schedule is late: nothing has queued a round in time."
         if self.active_count:

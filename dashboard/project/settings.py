@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from broker.supervisor.options import client_endpoints, internal_endpoints
+from broker.supervisor.queues import COMMON_QUEUE
 from dashboard.pages.navigation import UNFOLD  # noqa: F401  (the setting of that name)
 from dashboard.project.home import comma_list, flag, home_directory, secret_key
 
@@ -170,6 +171,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 }
 
 RETENTION_INTERVAL_SECONDS = 30
+COMPACTION_INTERVAL_SECONDS = 15
+"""How often a compaction can begin: the pause between two is log.cleaner.backoff.ms, 15 s unless changed."""
 TASK_SECONDS_MAX = 120
 
 
@@ -195,7 +198,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_DEFAULT_QUEUE = "ottla"
+CELERY_TASK_DEFAULT_QUEUE = COMMON_QUEUE
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = TASK_SECONDS_MAX
@@ -216,6 +219,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": float(RETENTION_INTERVAL_SECONDS),
         # A run nobody picked up in time is replaced by the next one instead of queueing behind it.
         "options": {"expires": RETENTION_INTERVAL_SECONDS - 5},
+    },
+    "compaction": {
+        "task": "broker.compaction",
+        "schedule": float(COMPACTION_INTERVAL_SECONDS),
+        "options": {"expires": COMPACTION_INTERVAL_SECONDS - 5},
     },
 }
 

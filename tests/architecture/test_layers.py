@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # ``telemetry.sample`` and ``protocol.private`` are value types and belong to nobody's behaviour.
     frozenset({"config", "protocol", "metadata", "telemetry.sample"}),
     frozenset({"storage"}),
-    frozenset({"cluster", "coordination", "partition", "quotas", "retention"}),
+    frozenset({"cluster", "compaction", "coordination", "partition", "quotas", "retention"}),
     frozenset({"groups", "transactions"}),
     frozenset({"handlers"}),
     frozenset({"network", "telemetry", "client", "models", "supervisor"}),
@@ -35,6 +35,7 @@ PURE_PACKAGES = (
     "broker.transactions",
     "broker.coordination",
     "broker.cluster",
+    "broker.compaction",
     "broker.retention",
     "broker.quotas",
 )

@@ -10,13 +10,16 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from broker.supervisor.queues import queues_on_machine_of
+
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """``environment`` are the ``OTTLA_*`` settings it works with; two run at a time unless said otherwise."""
+    """``environment`` are the ``OTTLA_*`` settings it works with; two run at a time unless said otherwise. It consumes
+    the queue of broker 1 besides the common one."""
 
     def __init__(self, environment: dict[str, str], *, concurrency: int = 2) -> None:
         self._environment = environment
@@ -33,6 +36,7 @@ class WorkerProcess:
             [
                 *(sys.executable, "-m", "celery", "-A", "dashboard.project.celery:app", "worker"),
                 *("--concurrency", str(self._concurrency), "--loglevel", "INFO"),
+                *("--queues", ",".join(queues_on_machine_of([1]))),
                 *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             ],
             cwd=_REPOSITORY,

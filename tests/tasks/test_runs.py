@@ -107,7 +107,7 @@ def test_scheduled_runs_nobody_took_are_cancelled_but_a_persons_wait() -> None:
     beat = aged(runs.queue(RETENTION, 1), queued_at=timedelta(minutes=5))
     person = aged(runs.queue(RETENTION, 1, trigger=PERSON), queued_at=timedelta(minutes=5))
     fresh = runs.queue(RETENTION, 1)
-    assert runs.expire_queued(timedelta(minutes=1)) == 1
+    assert runs.expire_queued(JobRun.Kind.RETENTION, timedelta(minutes=1)) == 1
     states = {job.pk: job.state for job in JobRun.objects.all()}
     assert states == {beat.pk: State.CANCELLED, person.pk: State.QUEUED, fresh.pk: State.QUEUED}
 

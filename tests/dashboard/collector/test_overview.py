@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.jobs.health import JobsHealth, RetentionFact
+from broker.jobs.health import JobsHealth, WorkFact
 from dashboard.collector.facts import jobs_alerts
 from dashboard.live.state import AlertRow, HeadRow
 from tests.dashboard.samples import START_MS, Bench, group, member, offset, partition, sample, topic
@@ -123,8 +123,8 @@ def test_a_missing_worker_and_overdue_retention_become_alerts() -> None:
         worker_missing=True,
         queue_error="",
         retention=(
-            RetentionFact(broker_id=1, succeeded_seconds_ago=4000.0, error="The broker refused.", overdue=True),
-            RetentionFact(broker_id=2, succeeded_seconds_ago=3.0, error="", overdue=False),
+            WorkFact(broker_id=1, succeeded_seconds_ago=4000.0, error="The broker refused.", overdue=True),
+            WorkFact(broker_id=2, succeeded_seconds_ago=3.0, error="", overdue=False),
         ),
     )
     found = {alert.name: alert.text for alert in jobs_alerts(facts)}

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from broker.jobs.health import JobsHealth, RetentionFact
+from broker.jobs.health import JobsHealth, WorkFact
 from broker.models import JobRun
 from dashboard.jobs import status, views
 from dashboard.live.store import MemoryStore
@@ -26,7 +26,7 @@ WELL = JobsHealth(
     worker_seen_seconds_ago=2.0,
     worker_missing=False,
     queue_error="",
-    retention=(RetentionFact(broker_id=1, succeeded_seconds_ago=5.0, error="", overdue=False),),
+    retention=(WorkFact(broker_id=1, succeeded_seconds_ago=5.0, error="", overdue=False),),
 )
 
 
@@ -136,7 +136,7 @@ def test_the_poll_answers_with_the_part_that_moves_and_nothing_else(viewer: Clie
         ({"worker_missing": True, "worker_seen_seconds_ago": 90.0}, "No worker seen"),
         ({"queue_error": "connection refused"}, "The job queue does not answer."),
         (
-            {"retention": (RetentionFact(broker_id=2, succeeded_seconds_ago=300.0, error="disk", overdue=True),)},
+            {"retention": (WorkFact(broker_id=2, succeeded_seconds_ago=300.0, error="disk", overdue=True),)},
             "Retention on broker 2 is overdue",
         ),
     ],
