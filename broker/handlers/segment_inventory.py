@@ -56,6 +56,7 @@ def inventory_of(partition: Partition, *, details: bool = False) -> PartitionInv
         retention_bytes=log.config.retention_bytes,
         cleanup_policy=",".join(sorted(log.config.cleanup_policy)),
         segments=log.segments(first_timestamps=details),
+        last_stable_offset=partition.last_stable_offset if details else -1,
         segment_bytes=log.config.segment_bytes if details else -1,
         segment_ms=log.config.segment_ms if details else -1,
     )

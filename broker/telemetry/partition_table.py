@@ -115,6 +115,7 @@ def _signature(partition: Partition) -> tuple[Any, ...]:
     return (
         log.log_end_offset,
         state.high_watermark,
+        partition.last_stable_offset,
         log.log_start_offset,
         log.flushed_offset,
         log.segment_count,
@@ -140,6 +141,7 @@ def _sample(partition: Partition, placed: PartitionImage | None) -> PartitionSam
         isr=list(placed.isr) if placed else [],
         log_start_offset=log.log_start_offset,
         high_watermark=partition.high_watermark,
+        last_stable_offset=partition.last_stable_offset,
         log_end_offset=log.log_end_offset,
         flushed_offset=log.flushed_offset,
         size_bytes=log.size_bytes,

@@ -47,6 +47,8 @@ class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
     isr: list[int] = []
     log_start_offset: int = -1
     high_watermark: int = -1
+    last_stable_offset: int = -1
+    """Where readers of committed records stop: below the high watermark while a transaction is open."""
     log_end_offset: int = -1
     flushed_offset: int = -1
     size_bytes: int = 0

@@ -13,6 +13,8 @@ import msgspec
 from dashboard.live.state import AlertRow, BrokerRow, GroupRow, HeadRow, Level, TopicRow
 
 ALERTS_MAX = 100
+HELD_LONG_MS = 60_000
+"""Clients' transactions last one minute unless they ask for more: who holds readers back for longer is worth a look."""
 NAMES_SHOWN_MAX = 3
 GROUP_TROUBLE = {
     "stalled": "Group {} has stalled",
@@ -41,12 +43,12 @@ class AlertBook:
 
 
 def cluster_alerts(
-    brokers: Iterable[BrokerRow], topics: Iterable[TopicRow], groups: Iterable[GroupRow]
+    brokers: Iterable[BrokerRow], topics: Iterable[TopicRow], groups: Iterable[GroupRow], now_ms: int
 ) -> Iterable[AlertRow]:
     for broker in brokers:
         yield from _broker_alerts(broker)
     for topic in topics:
-        yield from _topic_alerts(topic)
+        yield from _topic_alerts(topic, now_ms)
     for group in groups:
         if group.level in ("warn", "bad") and group.verdict in GROUP_TROUBLE:
             yield AlertRow(
@@ -94,7 +96,7 @@ def _broker_alerts(broker: BrokerRow) -> Iterable[AlertRow]:
         )
 
 
-def _topic_alerts(topic: TopicRow) -> Iterable[AlertRow]:
+def _topic_alerts(topic: TopicRow, now_ms: int) -> Iterable[AlertRow]:
     if topic.offline:
         yield AlertRow(
             name=f"topic-offline:{topic.name}",
@@ -110,6 +112,15 @@ def _topic_alerts(topic: TopicRow) -> Iterable[AlertRow]:
             title=f"{_partitions(topic.under_replicated)} of {topic.name} {'lacks' if topic.under_replicated == 1 else 'lack'} a replica in sync",
             text="Reads and writes go on with fewer copies than asked for.",
             link=f"topic:{topic.name}",
+        )
+    if topic.held_since_ms >= 0 and now_ms - topic.held_since_ms >= HELD_LONG_MS and not topic.internal:
+        yield AlertRow(
+            name=f"topic-held:{topic.name}",
+            level="warn",
+            title=f"An open transaction holds back readers of {topic.name}",
+            text=f"In {_partitions(topic.held)} nobody who reads committed records gets past it. Writes go on.",
+            since_ms=topic.held_since_ms,
+            link="transactions",
         )
 
 

@@ -177,8 +177,14 @@ class ClusterModel:
                     changed.add(topic)
                 continue
             source, sample = spoken
-            row = _partition_row(sample, source, self._read_meter(key, source, sample), self._out_of_reach(source))
             rows = self.partitions.setdefault(topic, {})
+            row = _partition_row(
+                sample,
+                source,
+                self._read_meter(key, source, sample),
+                self._out_of_reach(source),
+                held_since_ms=_held_since(sample, rows.get(partition), self._known[source].mirror.sampled_at_ms),
+            )
             if rows.get(partition) != row:
                 rows[partition] = row
                 changed.add(topic)
@@ -374,7 +380,17 @@ def _broker_row(known: _Known, *, is_controller: bool, leaders: int, replicas: i
     )
 
 
-def _partition_row(sample: PartitionSample, source: int, meter: Meter, out_of_reach: str) -> PartitionRow:
+def _held_since(sample: PartitionSample, was: PartitionRow | None, now_ms: int) -> int:
+    """Since when readers of committed records have stood at the same offset below the high watermark; -1: they do not."""
+    if not 0 <= sample.last_stable_offset < sample.high_watermark:
+        return -1
+    stands = was is not None and was.held_since_ms >= 0 and was.last_stable_offset == sample.last_stable_offset
+    return was.held_since_ms if was is not None and stands else now_ms
+
+
+def _partition_row(
+    sample: PartitionSample, source: int, meter: Meter, out_of_reach: str, *, held_since_ms: int
+) -> PartitionRow:
     return PartitionRow(
         topic=sample.topic,
         partition=sample.partition,
@@ -384,6 +400,8 @@ def _partition_row(sample: PartitionSample, source: int, meter: Meter, out_of_re
         isr=sample.isr,
         log_start_offset=sample.log_start_offset,
         high_watermark=sample.high_watermark,
+        last_stable_offset=sample.last_stable_offset,
+        held_since_ms=held_since_ms,
         log_end_offset=sample.log_end_offset,
         flushed_offset=sample.flushed_offset,
         size_bytes=sample.size_bytes,
@@ -402,6 +420,7 @@ def _topic_row(
     sample: TopicSample, rows: list[PartitionRow], group_count: int, worst: tuple[int, str] | None
 ) -> TopicRow:
     records = [row.records for row in rows]
+    held = [row for row in rows if row.held_since_ms >= 0]
     return TopicRow(
         name=sample.name,
         topic_id=sample.topic_id,
@@ -418,6 +437,9 @@ def _topic_row(
         offline=sum(row.level == "bad" for row in rows),
         offline_reason=next((row.offline_reason for row in rows if row.offline_reason), ""),
         under_replicated=sum(row.level == "warn" for row in rows),
+        held=len(held),
+        held_records=sum(row.held_records for row in held),
+        held_since_ms=min((row.held_since_ms for row in held), default=-1),
         group_count=group_count,
         worst_group=worst[1] if worst is not None else "",
         worst_lag=worst[0] if worst is not None else None,

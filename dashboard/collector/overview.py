@@ -31,7 +31,7 @@ class Overview:
         self._choose(model, now_ms)
         groups = model.group_list()
         alerts = self._book.book(
-            [*cluster_alerts(model.brokers.values(), model.topics.values(), groups), *facts], now_ms
+            [*cluster_alerts(model.brokers.values(), model.topics.values(), groups, now_ms), *facts], now_ms
         )
         counted = self._count(model)
         level, sentence = health(counted, alerts, groups)

@@ -127,6 +127,11 @@ class TopicRow(_Row, frozen=True, tag="topic"):
     offline_reason: str = ""
     """Of the first offline partition, in its broker's words."""
     under_replicated: int = 0
+    held: int = 0
+    """Partitions where an open transaction holds back readers of committed records."""
+    held_records: int = 0
+    held_since_ms: int = -1
+    """The longest of them."""
     group_count: int = 0
     worst_group: str = ""
     worst_lag: int | None = None
@@ -154,6 +159,10 @@ class PartitionRow(_Row, frozen=True, tag="partition"):
     isr: list[int] = []
     log_start_offset: int = -1
     high_watermark: int = -1
+    last_stable_offset: int = -1
+    """Where readers of committed records stop; -1 when it is not told."""
+    held_since_ms: int = -1
+    """Since when it has stood still below the high watermark; -1 while it does not."""
     log_end_offset: int = -1
     flushed_offset: int = -1
     size_bytes: int | None = None
@@ -169,6 +178,11 @@ class PartitionRow(_Row, frozen=True, tag="partition"):
     @property
     def key(self) -> str:
         return f"partition:{self.partition:06d}"
+
+    @property
+    def held_records(self) -> int:
+        """Records that an open transaction keeps from readers of committed ones."""
+        return max(0, self.high_watermark - self.last_stable_offset) if self.last_stable_offset >= 0 else 0
 
     @property
     def records(self) -> int | None:
@@ -287,7 +301,7 @@ class AlertRow(_Row, frozen=True, tag="alert"):
     text: str = ""
     since_ms: int = -1
     link: str = ""
-    """``topic:<name>``, ``group:<id>``, ``broker:<id>``, ``jobs`` or ``services``; pages turn it into an address."""
+    """``topic:<name>``, ``group:<id>``, ``broker:<id>``, ``jobs``, ``transactions``, ``clients`` or ``services``; pages turn it into an address."""
 
     @property
     def key(self) -> str:

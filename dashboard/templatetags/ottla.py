@@ -218,7 +218,7 @@ def alert_link(link: str) -> str:
             return group_address(name)
         case "broker":
             return link_or_none("services") or reverse("overview")
-        case "jobs" | "services":
+        case "jobs" | "services" | "transactions" | "clients":
             return link_or_none(kind)
         case _:
             return ""

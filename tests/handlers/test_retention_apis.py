@@ -67,6 +67,7 @@ class FakePartition:
         self.log = log
         self.state = SimpleNamespace(is_leader=True)
         self.high_watermark = log.log_end_offset
+        self.last_stable_offset = log.log_end_offset
         self.woken = 0
 
     def wake_fetch_waiters(self) -> None:

@@ -50,6 +50,11 @@ class FakePartition:
     def high_watermark(self) -> int:
         return self.state.high_watermark
 
+    @property
+    def last_stable_offset(self) -> int:
+        """No transaction is ever open here."""
+        return self.state.high_watermark
+
     def append(self, timestamp_ms: int, *, size: int = 10) -> None:
         log = self.log
         log.timestamps[log.log_end_offset] = timestamp_ms
