@@ -61,4 +61,6 @@ def _is_known(transaction: Transaction, event: InitProducerId) -> bool:
         return True  # all that was known has expired; a new id can be nobody else's
     if event.producer_id == transaction.producer_id:
         return True
-    return event.producer_id == transaction.previous_producer_id and event.producer_epoch >= EPOCH_EXHAUSTED_FROM
+    # The id whose last epoch led to the present one. Its producer may have lost the answer, nobody else asks with it.
+    was = (transaction.previous_producer_id, transaction.last_producer_epoch)
+    return event.producer_epoch >= EPOCH_EXHAUSTED_FROM and (event.producer_id, event.producer_epoch) == was

@@ -42,7 +42,7 @@ class Stage:
         self.timers: dict[TimerKey, int] = {}
         self.shard = TransactionShard(self.config)
         self._tickets = count(1)
-        self._producer_ids = count(1_000)
+        self.next_producer_id = 1_000
 
     # Requests ----------------------------------------------------------------------------------------
 
@@ -153,7 +153,8 @@ class Stage:
     def with_producer_id(self, attempt: Callable[[Ticket, int | None], Decision[TransactionRecord]]) -> Ticket:
         ticket = self.run(lambda ticket: attempt(ticket, None))
         if self.replies.get(ticket) is Missing.PRODUCER_ID:
-            ticket = self.run(lambda ticket: attempt(ticket, next(self._producer_ids)))
+            fresh, self.next_producer_id = self.next_producer_id, self.next_producer_id + 1
+            ticket = self.run(lambda ticket: attempt(ticket, fresh))
         return ticket
 
     def answer(self, ticket: Ticket) -> Any:

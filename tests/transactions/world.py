@@ -45,7 +45,9 @@ class Mark:
 class MemoryPartition:
     """A partition of ``__transaction_state``; every append commits at once unless ``commits`` is off."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, step: Callable[[], bool] = lambda: True) -> None:
+        """``step`` is asked before and after every append: false when the process is dead by then."""
+        self._step = step
         self.topic_partition = TopicPartition(TRANSACTIONS_TOPIC, index)
         self.leader_epoch = 0
         self.batches: list[bytes] = []
@@ -61,20 +63,20 @@ class MemoryPartition:
 
     def append(self, records: memoryview, *, acks: int, now_ms: int, leader_epoch: int, origin: str) -> Any:
         assert (acks, origin) == (-1, "coordinator")
-        if self.refusal is not None:
-            raise KafkaError(self.refusal)
+        if self.refusal is not None or not self._step():
+            raise KafkaError(self.refusal or ErrorCode.KAFKA_STORAGE_ERROR)
         if leader_epoch != self.leader_epoch:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         batch.stamp(records, 0, self.log.log_end_offset, leader_epoch)
         self.batches.append(bytes(records))
         self.log.log_end_offset += batch.read_header(records).record_count
-        if self.commits:
+        if self.commits and self._step():
             self.committed = len(self.batches)
         return SimpleNamespace(last_offset=self.log.log_end_offset - 1)
 
     def wait_committed(self, offset: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.committed == len(self.batches):
+        if self.committed == len(self.batches) and self._step():
             future.set_result(None)
         else:
             self._waiting.append(future)
@@ -166,7 +168,9 @@ class World:
         self.unreachable: set[int] = set()
         self.marker_codes: dict[TopicPartition, deque[ErrorCode]] = defaultdict(deque)
         """What the next markers of a partition are answered with, instead of being written."""
-        self.before_markers: Callable[[], None] = lambda: None
+        self.steps = 0
+        self.dies_after: float = float("inf")
+        """Steps (appends, commits, markers) after which broker 1 does nothing any more."""
         self.nodes = {index: self._node(index) for index in range(1, brokers + 1)}
 
     def _node(self, index: int) -> Node:
@@ -204,7 +208,7 @@ class World:
         partitions = tuple(_partition(leader) for leader in leaders)
         topic = TopicImage(name=name, topic_id=new_topic_id(), partitions=partitions, configs={})
         if name == TRANSACTIONS_TOPIC:
-            self.logs = {index: MemoryPartition(index) for index in range(len(partitions))}
+            self.logs = {index: MemoryPartition(index, self.step) for index in range(len(partitions))}
         self._move_to({**self.image.topics_by_name, name: topic})
         if name == TRANSACTIONS_TOPIC:
             for node in self.nodes.values():
@@ -240,18 +244,30 @@ class World:
             for subscriber in node.subscribers:
                 subscriber(ImageDelta(old=old, new=self.image))
 
+    # Dying -------------------------------------------------------------------------------------------
+
+    @property
+    def dead(self) -> bool:
+        return self.steps > self.dies_after
+
+    def step(self) -> bool:
+        """Something is about to happen, or has just happened. False: broker 1 is dead."""
+        self.steps += 1
+        return not self.dead
+
     # Network -----------------------------------------------------------------------------------------
 
     async def deliver(self, sender: int, broker_id: int, api_key: int, version: int, message: Any) -> Any:
         self.requests.append((broker_id, api_key))
         await asyncio.sleep(0)
-        if broker_id in self.unreachable or sender in self.unreachable:
+        if broker_id in self.unreachable or sender in self.unreachable or self.dead:
             raise KafkaError(ErrorCode.NETWORK_EXCEPTION, "no route")
         body = codec.encode_request(api_key, version, message)
         received = codec.decode_request(api_key, version, body)
         if api_key == ApiKey.WRITE_TXN_MARKERS:
-            self.before_markers()
             response = self._write_markers(broker_id, received)
+            if self.dead:
+                raise KafkaError(ErrorCode.NETWORK_EXCEPTION, "nobody is there to read the answer")
         else:
             response = await self._call(broker_id, api_key, version, received)
         return codec.decode_response(api_key, version, codec.encode_response(api_key, version, response))
@@ -286,6 +302,8 @@ class World:
             return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         if found.leader != broker_id:
             return ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if not self.step():
+            return ErrorCode.UNKNOWN_SERVER_ERROR
         if self.marker_codes[partition]:
             return self.marker_codes[partition].popleft()
         self.marks[partition].append(
@@ -329,6 +347,7 @@ class World:
 
     async def crash(self, index: int = 1) -> None:
         """Broker ``index`` ends as by kill -9 and another process takes its place; returns when all is loaded."""
+        self.dies_after = float("inf")
         old = self.nodes[index]
         for log in self.logs.values():
             log.refusal = ErrorCode.KAFKA_STORAGE_ERROR  # a dead process appends nothing
