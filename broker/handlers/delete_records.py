@@ -1,7 +1,8 @@
 """DeleteRecords v0–2: move the log start forward, so that earlier records are gone for every reader.
 
 Versions: v2 flexible. Offset -1 means the high watermark. Whole segments below the new start are given up at once.
-Deviations: none on a single replica; the answer comes when the new log start is on disk.
+The answer comes when the new log start is on disk.
+Deviations: none.
 """
 
 from __future__ import annotations

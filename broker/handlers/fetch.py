@@ -1,11 +1,11 @@
 """Fetch v4–18: record batches from partitions led here, as they lie in the log.
 
-Versions: v4 isolation level, v5 log start offset, v7 sessions (KIP-227), v9 leader epochs, v11 rack, v12 flexible and
-diverging epoch (KIP-595), v13 topic ids, v15 replica state, v16 where the leader is (KIP-951), v17–18 fields for other
-brokers.
-Deviations: without transactions the last stable offset is the high watermark and no transaction is aborted. One answer
-carries at most 8 MiB (beyond the first batch, which is always whole), and less while slow readers leave much of it
-lying in memory. An incremental answer also lists a partition whose last stable offset moved, for read_committed.
+Versions: v4 isolation level, v5 log start offset, v7 sessions (KIP-227), v9 leader epochs, v10 zstd, v11 rack, v12
+flexible and diverging epoch (KIP-595), v13 topic ids, v15 replica state, v16 where the leader is (KIP-951), v17–18 fields
+for other brokers.
+Deviations: one answer carries at most 8 MiB (beyond the first batch, which is always whole), and less while slow readers
+leave much of it lying in memory. An incremental answer also lists a partition whose last stable offset moved, for
+read_committed.
 
 A fetch that finds less than ``min_bytes`` parks itself with the partitions it asks for. The append that makes enough
 data visible wakes it; its timer and its wake-ups concern this one object only and die with it.

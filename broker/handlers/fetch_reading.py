@@ -17,6 +17,8 @@ from broker.protocol.fetch import FetchPartition, FetchPartitionResult, FetchReq
 from broker.types import Buffer
 
 _NONE = int(ErrorCode.NONE)
+ZSTD_FROM = 10
+"""Older clients are refused a topic that is configured to be zstd (KIP-110)."""
 _NO_RECORDS: tuple[Buffer, ...] = ()
 
 
@@ -59,6 +61,8 @@ class Reading:
             if self._replica_id >= 0:
                 raise KafkaError(ErrorCode.TOPIC_AUTHORIZATION_FAILED)
             partition = self._services.partitions.resolve(name, topic_id, entry.partition)
+            if self._version < ZSTD_FROM and partition.log.config.compression_type == "zstd":
+                raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
             diverging = check_epochs(partition, entry)
             records: Sequence[Buffer] = _NO_RECORDS
             if diverging is not None:

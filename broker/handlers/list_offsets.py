@@ -2,8 +2,9 @@
 
 Versions: v2 isolation level, v4 leader epochs, v6 flexible, v7 max timestamp (-3), v8 earliest local (-4), v9 latest
 tiered (-5), v11 earliest pending upload (-6). A special timestamp older than its version is UNSUPPORTED_VERSION.
-Deviations: without tiered storage -4 is the earliest offset and -5/-6 answer "none". A time beyond the last record is
-offset -1, timestamp -1 and no error, as in Kafka.
+As in Kafka without tiered storage, -4 is the earliest offset and -5/-6 answer "none". A time beyond the last record is
+offset -1, timestamp -1 and no error.
+Deviations: none.
 """
 
 from __future__ import annotations

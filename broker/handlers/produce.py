@@ -1,6 +1,6 @@
 """Produce v3–13: append record batches to partitions led here.
 
-Versions: v3 record batches (KIP-98), v8 per-record errors, v9 flexible, v10 where the leader is (KIP-951), v11
+Versions: v3 record batches (KIP-98), v7 zstd, v8 per-record errors, v9 flexible, v10 where the leader is (KIP-951), v11
 TRANSACTION_ABORTABLE, v12 adds partitions to the transaction by itself (KIP-890), v13 topic ids instead of names.
 Versions 0–2 are advertised but end the connection (see ``protocol/registry.py``).
 Deviations: ``acks=all`` is held to the literal ``min.insync.replicas`` even where the topic has fewer replicas. A
@@ -25,7 +25,7 @@ from broker.handlers.reply import CloseConnection, Deferred, Reply
 from broker.handlers.throttling import throttle_produce
 from broker.partition.driver import Partition
 from broker.protocol.api import ApiKey
-from broker.protocol.batch import ATTRIBUTES_AT, HEADER_SIZE, TRANSACTIONAL
+from broker.protocol.batch import ATTRIBUTES_AT, COMPRESSION_MASK, COMPRESSION_NAMES, HEADER_SIZE, TRANSACTIONAL
 from broker.protocol.produce import ProduceRequest, decode_produce, encode_produce_response
 from broker.types import INTERNAL_TOPICS
 
@@ -41,6 +41,9 @@ _NOT_LEADER = int(ErrorCode.NOT_LEADER_OR_FOLLOWER)
 _TIMED_OUT = int(ErrorCode.REQUEST_TIMED_OUT)
 
 _ATTRIBUTES_LOW_AT = ATTRIBUTES_AT + 1
+_ZSTD = COMPRESSION_NAMES.index("zstd")
+ZSTD_FROM = 7
+"""A client of an older version may not know the codec, nor may those that read after it (KIP-110)."""
 Append = Callable[["Partition", "memoryview | None", int, int, bool], "LogAppend"]
 Place = tuple["Partition", int, list, int]
 """A partition, the offset to wait for, and where its result is: ``results[index]``."""
@@ -207,6 +210,8 @@ def append_all(
                 if refusal is not None:
                     raise refusal
                 partition = manager.resolve(name, topic_id, index)
+                if request.api_version < ZSTD_FROM:
+                    _refuse_zstd(records)
                 done = append(partition, records, acks, now_ms, client)
             except KafkaError as error:
                 failed = True
@@ -220,6 +225,14 @@ def append_all(
                 (index, _NONE, done.base_offset, done.log_append_time_ms, partition.log.log_start_offset, (), None)
             )
     return failed
+
+
+def _refuse_zstd(records: memoryview | None) -> None:
+    if records is not None and len(records) > HEADER_SIZE and records[_ATTRIBUTES_LOW_AT] & COMPRESSION_MASK == _ZSTD:
+        raise KafkaError(
+            ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+            f"Produce requests before version {ZSTD_FROM} are not allowed to use ZStandard compression",
+        )
 
 
 def append_batch(

@@ -60,6 +60,8 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.DESCRIBE_LOG_DIRS, "DescribeLogDirs", 1, 5, 2),
         ApiSpec(ApiKey.CREATE_PARTITIONS, "CreatePartitions", 0, 3, 2),
         ApiSpec(ApiKey.DELETE_GROUPS, "DeleteGroups", 0, 2, 2),
+        ApiSpec(ApiKey.ELECT_LEADERS, "ElectLeaders", 0, 2, 2),
+        ApiSpec(ApiKey.LIST_PARTITION_REASSIGNMENTS, "ListPartitionReassignments", 0, 0, 0),
         ApiSpec(ApiKey.INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", 0, 1, 1),
         ApiSpec(ApiKey.OFFSET_DELETE, "OffsetDelete", 0, 0, NEVER_FLEXIBLE),
         ApiSpec(ApiKey.DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0),

@@ -27,7 +27,15 @@ CODECS = len(COMPRESSION_NAMES)
 
 def validate_client_batch(records: Buffer, config: TopicConfig, now_ms: int) -> BatchHeader:
     """The header of the one batch a producer may send per partition and request. Raises ``KafkaError``."""
-    header = read_header(records)
+    try:
+        header = read_header(records)
+    except KafkaError as error:
+        if error.code is ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
+            raise KafkaError(
+                ErrorCode.INVALID_RECORD,
+                "Produce requests are only allowed to contain record batches with magic version 2",
+            ) from None
+        raise
     size = header[1] + LENGTH_PREFIX_SIZE
     if size != len(records):
         raise KafkaError(

@@ -198,3 +198,21 @@ def test_a_huge_claimed_batch_length_is_corrupt_and_harmless(wire) -> None:
     records = bytearray(batch(b"x"))
     struct.pack_into(">i", records, 8, 2**31 - 1)
     assert produce(wire, topic, bytes(records)).error_code == ErrorCode.CORRUPT_MESSAGE
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_old_message_formats_are_refused(wire, magic) -> None:
+    records = bytearray(batch(b"x"))
+    records[16] = magic
+    result = produce(wire, create_topic(wire), bytes(records))
+    assert result.error_code == ErrorCode.INVALID_RECORD
+    assert "magic version 2" in result.error_message
+
+
+def test_zstd_is_for_clients_that_say_they_know_it(wire) -> None:
+    topic, records = create_topic(wire), batch(b"x" * 1_000, compression="zstd")
+    assert produce(wire, topic, records, version=6).error_code == ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+    assert produce(wire, topic, records, version=7).error_code == 0
+    configured = create_topic(wire, compression_type="zstd")
+    assert fetch(wire, configured, version=9).error_code == ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+    assert fetch(wire, configured, version=10).error_code == 0

@@ -68,8 +68,8 @@ def test_an_absurd_length_is_corrupt(length: int) -> None:
 @pytest.mark.parametrize(
     ("magic", "code"),
     [
-        (0, ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT),
-        (1, ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT),
+        (0, ErrorCode.INVALID_RECORD),
+        (1, ErrorCode.INVALID_RECORD),
         (3, ErrorCode.CORRUPT_MESSAGE),
         (-1, ErrorCode.CORRUPT_MESSAGE),
     ],
