@@ -91,6 +91,8 @@ default of ``add.partitions.to.txn.retry.backoff.max.ms``."""
 
 # Telemetry -----------------------------------------------------------------------------------------
 SAMPLE_INTERVAL_MS = 1_000
+GROUP_UPDATES_PER_SAMPLE_MAX = 1_000
+"""Groups looked at again in one sample; with more in motion each of them is some seconds behind."""
 SAMPLE_HISTORY_MAX = 30
 """Deltas kept for long polls that lag; older readers get a snapshot."""
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 _INT_MIN = -(2**31)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32_768)
 def java_hash(text: str) -> int:
     """``String.hashCode``: over UTF-16 code units, wrapping at 32 bits, signed."""
     raw = text.encode("utf-16-be", "surrogatepass")
