@@ -115,6 +115,8 @@ class Broker:
         self.quotas.configure(self.cluster.config)
         self.recompressor = Recompressor()
         services = self._services(secret)
+        services.client_instances.configure(self.cluster.image.client_metrics_configs)
+        self.cluster.subscribe(lambda delta: _follow_subscriptions(services, delta))
         self._local_calls = LocalCalls(services)
         # Loading may find decisions whose markers are due at once: the services they go through exist by now.
         await self.transactions.start()
@@ -272,6 +274,11 @@ class Broker:
                 await stopping
             except Exception:
                 logger.exception("the %s did not stop in order", name)
+
+
+def _follow_subscriptions(services: Services, delta: ImageDelta) -> None:
+    if delta.client_metrics_changed:
+        services.client_instances.configure(delta.new.client_metrics_configs)
 
 
 def _overrides(text: str) -> dict[str, int]:

@@ -61,6 +61,22 @@ QUOTA_OVERRIDES_MAX = 1_000
 THROTTLE_MS_MAX = 300_000
 """The longest a connection is muted for one answer."""
 
+# Client metrics (KIP-714) --------------------------------------------------------------------------
+CLIENT_INSTANCES_MAX = 4_096
+"""Clients that push metrics to one broker; the longest silent is forgotten for a new one."""
+CLIENT_METRICS_INFLATED_BYTES_MAX = 8 * MIB
+"""One push after decompression, whatever it was before."""
+CLIENT_METRICS_POINTS_MAX = 1_000
+"""Values kept of one client; further ones of a push are left out and counted."""
+CLIENT_METRICS_FIELDS_MAX = 200_000
+"""Fields read of one push: a field takes two bytes to send and a microsecond to read."""
+CLIENT_METRICS_POINTS_TOTAL_MAX = 100_000
+"""Values kept of all clients together."""
+CLIENT_METRICS_ATTRIBUTES_MAX = 16
+CLIENT_METRICS_TEXT_LENGTH_MAX = 256
+"""Bytes of a metric's name, of a label, of a label's value."""
+CLIENT_INSTANCES_PAGE_MAX = 100
+
 # Storage -------------------------------------------------------------------------------------------
 PRODUCER_BATCHES_CACHED = 5
 """Batches remembered per producer for duplicate detection (KIP-98)."""

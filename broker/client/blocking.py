@@ -386,6 +386,26 @@ class Client:
     def disconnect(self, connection_id: int, *, broker_id: int | None = None) -> None:
         self._run(lambda client: client.internal.disconnect(connection_id, broker_id=broker_id))
 
+    def client_metrics(
+        self,
+        after: bytes = b"",
+        limit: int = 100,
+        client_instance_id: bytes = b"",
+        values: bool = True,
+        *,
+        broker_id: int | None = None,
+    ) -> private.ClientMetricsResponse:
+        """What clients pushed to a broker (KIP-714); ask again with ``after=next_after`` until that is empty."""
+        return self._run(
+            lambda client: client.internal.client_metrics(
+                after=after,
+                limit=limit,
+                client_instance_id=client_instance_id,
+                values=values,
+                broker_id=broker_id,
+            )
+        )
+
     # Life ------------------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -149,3 +149,25 @@ class InternalClient:
             repeatable=False,
         )
         raise_for_code(response.error_code, response.error_message)
+
+    async def client_metrics(
+        self,
+        *,
+        after: bytes = b"",
+        limit: int = 100,
+        client_instance_id: bytes = b"",
+        values: bool = True,
+        broker_id: int | None = None,
+    ) -> private.ClientMetricsResponse:
+        """What clients pushed to a broker (KIP-714): one page, or one instance alone."""
+        response = await self._router.call_private(
+            broker_id,
+            ApiKey.CLIENT_METRICS,
+            private.ClientMetricsRequest(
+                after=after, limit=limit, client_instance_id=client_instance_id, values=values
+            ),
+            private.ClientMetricsResponse,
+            repeatable=True,
+        )
+        raise_for_code(response.error_code, response.error_message)
+        return response

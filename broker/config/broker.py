@@ -213,6 +213,7 @@ class BrokerConfig:
     quota_consumer_byte_rate_overrides: str = _default("quota.consumer.byte.rate.overrides")
     quota_request_percentage: float = _default("quota.request.percentage")
     quota_request_percentage_overrides: str = _default("quota.request.percentage.overrides")
+    telemetry_max_bytes: int = _default("telemetry.max.bytes")
     remote_log_storage_system_enable: bool = _default("remote.log.storage.system.enable")
 
     # Derived: never configs themselves.

@@ -1221,6 +1221,15 @@ _SECURITY = (
         acts=True,
     ),
     _define(
+        "telemetry.max.bytes",
+        INT,
+        1 * MIB,
+        "Largest push of client metrics (KIP-714), as it is sent.",
+        at_least(1),
+        importance=LOW,
+        acts=True,
+    ),
+    _define(
         "remote.log.storage.system.enable",
         BOOLEAN,
         False,

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from broker.client_metrics.instances import ClientInstances
 from broker.quotas.driver import Quotas
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class ConnectionInfo:
     bytes_in_total: int = 0
     bytes_out_total: int = 0
     throttled_ms_total: int = 0
+    client_instance_id: bytes = b""
+    """From GetTelemetrySubscriptions or PushTelemetry."""
     mute_ms: int = 0
     """Set by a handler whose client has to wait: the session mutes the connection once the answer is on its way."""
 
@@ -119,5 +122,6 @@ class Services:
     recompressor: Recompressor
     cluster_secret: bytes
     quotas: Quotas = field(default_factory=Quotas)
+    client_instances: ClientInstances = field(default_factory=ClientInstances)
     connections: Connections = field(init=False)
     """The server needs the pipeline, which needs this: ``app.py`` sets it as soon as there is a server."""

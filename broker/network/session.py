@@ -208,6 +208,7 @@ class Session(asyncio.BufferedProtocol):
             bytes_out_per_second=(connection.bytes_out_total - mark.bytes_out) / seconds,
             throttled_ms=connection.throttled_ms_total,
             muted=self._muted is not None,
+            client_instance_id=connection.client_instance_id,
             pending=len(self._pending),
             waiting_bytes=len(self._backlog or b"") + (0 if self._frame is None else len(self._frame.buffer)),
             unsent_bytes=0 if self._transport is None else self._transport.get_write_buffer_size(),

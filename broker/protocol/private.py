@@ -171,6 +171,8 @@ class ConnectionEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Memory held by input that waits for its turn."""
     unsent_bytes: int = 0
     """Answers the peer has not taken."""
+    client_instance_id: bytes = b""
+    """Of a client that pushes metrics (KIP-714): what ``ClientMetricsRequest`` asks for."""
 
 
 class ConnectionsResponse(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -306,3 +308,67 @@ class SwapSegmentsResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     error_message: str = ""
     log_bytes: int = 0
     """Of the whole log afterwards."""
+
+
+class MetricPoint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One value of one metric of a client, as it was pushed last (KIP-714)."""
+
+    name: str
+    kind: str
+    """``gauge``, ``sum``, ``histogram`` or ``summary``."""
+    value: float
+    """Of a histogram or summary: the mean."""
+    unit: str = ""
+    delta: bool = False
+    """Whether the value (and count) is of the time since the push before, rather than of the client's whole life."""
+    time_ms: int = -1
+    """By the client's clock."""
+    attributes: dict[str, str] = {}
+    count: int = 0
+    """Measurements behind a histogram or summary."""
+    low: float | None = None
+    high: float | None = None
+
+
+class ClientMetricsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What clients pushed to this broker: one page by client instance id, or one instance alone."""
+
+    after: bytes = b""
+    limit: int = 100
+    client_instance_id: bytes = b""
+    """Only this one."""
+    values: bool = True
+    """False leaves the values out: for a list."""
+
+
+class ClientInstanceEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    client_instance_id: bytes
+    client_id: str = ""
+    client_software_name: str = ""
+    client_software_version: str = ""
+    peer_host: str = ""
+    connection_id: int = -1
+    """The connection of its last request; see ``ConnectionEntry``."""
+    metrics: list[str] = []
+    """Prefixes it is asked for; ``*`` means all."""
+    interval_ms: int = 0
+    pushes: int = 0
+    pushed_at_ms: int = -1
+    """Wall clock of the last push; -1 when there was none."""
+    last_error: int = 0
+    """Kafka's code of what its last request was refused for."""
+    terminating: bool = False
+    points_left_out: int = 0
+    """Values of the last push that were beyond what is kept."""
+    points: list[MetricPoint] = []
+
+
+class ClientMetricsResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    error_code: int = 0
+    error_message: str = ""
+    broker_id: int = -1
+    sampled_at_ms: int = 0
+    total: int = 0
+    next_after: bytes = b""
+    """``after`` of the next page; empty when this is the last."""
+    instances: list[ClientInstanceEntry] = []

@@ -68,6 +68,8 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0),
         ApiSpec(ApiKey.DESCRIBE_TRANSACTIONS, "DescribeTransactions", 0, 0, 0),
         ApiSpec(ApiKey.LIST_TRANSACTIONS, "ListTransactions", 0, 2, 0),
+        ApiSpec(ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, "GetTelemetrySubscriptions", 0, 0, 0),
+        ApiSpec(ApiKey.PUSH_TELEMETRY, "PushTelemetry", 0, 0, 0),
         ApiSpec(ApiKey.LIST_CONFIG_RESOURCES, "ListConfigResources", 0, 1, 0),
         ApiSpec(ApiKey.DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", 0, 0, 0),
         ApiSpec(ApiKey.AUTHENTICATE, "Authenticate", 0, 0, NEVER_FLEXIBLE, internal=True),
@@ -79,6 +81,7 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.COMPACTION_INVENTORY, "CompactionInventory", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.ACTIVE_PRODUCERS, "ActiveProducers", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.SWAP_SEGMENTS, "SwapSegments", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.CLIENT_METRICS, "ClientMetrics", 0, 0, NEVER_FLEXIBLE, internal=True),
     )
 }
 

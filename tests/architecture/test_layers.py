@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # ``telemetry.sample`` and ``protocol.private`` are value types and belong to nobody's behaviour.
     frozenset({"config", "protocol", "metadata", "telemetry.sample"}),
     frozenset({"storage"}),
-    frozenset({"cluster", "compaction", "coordination", "partition", "quotas", "retention"}),
+    frozenset({"client_metrics", "cluster", "compaction", "coordination", "partition", "quotas", "retention"}),
     frozenset({"groups", "transactions"}),
     frozenset({"handlers"}),
     frozenset({"network", "telemetry", "client", "models", "supervisor"}),
@@ -38,6 +38,7 @@ PURE_PACKAGES = (
     "broker.compaction",
     "broker.retention",
     "broker.quotas",
+    "broker.client_metrics",
 )
 DRIVERS = {
     "broker.partition.driver": "performs the effects of partition.state",
