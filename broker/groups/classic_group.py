@@ -295,8 +295,9 @@ class ClassicGroup:
             self.subscribed = None
             return
         topics: set[str] = set()
-        for member in self.members.values():
-            subscribed = consumer_protocol.subscribed_topics(member.metadata(self.protocol))
+        # Most members of a large group say the same.
+        for metadata in {member.metadata(self.protocol) for member in self.members.values()}:
+            subscribed = consumer_protocol.subscribed_topics(metadata)
             if subscribed is None:
                 self.subscribed = None
                 return
