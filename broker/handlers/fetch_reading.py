@@ -65,6 +65,7 @@ class Reading:
                 raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
             diverging = check_epochs(partition, entry)
             records: Sequence[Buffer] = _NO_RECORDS
+            aborted: Sequence[tuple[int, int]] | None = () if self._isolation_level == READ_COMMITTED else None
             if diverging is not None:
                 self.urgent = True
             else:
@@ -74,6 +75,8 @@ class Reading:
                     isolation_level=self._isolation_level,
                     at_least_one=self.found_bytes == 0,
                 )
+                if aborted is not None and records:
+                    aborted = partition.log.aborted_transactions(entry.fetch_offset, records)
         except KafkaError as error:
             self.urgent = True
             return self._failure(name, topic_id, entry.partition, error), partition
@@ -81,7 +84,7 @@ class Reading:
             size = sum(map(len, records))
             self.found_bytes += size
             self._budget -= size
-        return _success(partition, entry, records, diverging, self._isolation_level), partition
+        return _success(partition, entry, records, diverging, aborted), partition
 
     def _failure(
         self, name: str | None, topic_id: bytes | None, partition: int, error: KafkaError
@@ -115,7 +118,7 @@ def _success(
     entry: FetchPartition,
     records: Sequence[Buffer],
     diverging: tuple[int, int] | None,
-    isolation_level: int,
+    aborted: Sequence[tuple[int, int]] | None,
 ) -> FetchPartitionResult:
     return FetchPartitionResult(
         entry.partition,
@@ -123,7 +126,7 @@ def _success(
         partition.state.high_watermark,
         partition.last_stable_offset,
         partition.log.log_start_offset,
-        () if isolation_level == READ_COMMITTED else None,
+        aborted,
         records,
         -1,
         diverging,

@@ -14,13 +14,14 @@ What must stay true, at every moment:
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.private import SegmentInfo
 from broker.storage.flush_ticket import FlushTicket
 from broker.storage.log_compaction import CompactableLog
 from broker.storage.log_state import LogAppend, LogStatistics
-from broker.storage.recovery import replay_producers
+from broker.storage.producer_replay import replay_producers
 from broker.storage.segment import Segment
 from broker.storage.segment_scan import DamageFound
 from broker.storage.timestamp_search import TimestampedOffset
@@ -57,6 +58,11 @@ class Log(CompactableLog):
             return self._reader.read(offset, max_bytes, upto_offset, at_least_one)
         except (DamageFound, OSError) as problem:
             raise self._storage_error(problem) from problem
+
+    def aborted_transactions(self, offset: int, records: Sequence[Buffer]) -> tuple[tuple[int, int], ...]:
+        """(producer id, first offset) of each aborted transaction that reaches into ``records``, read from ``offset``."""
+        with self._storage_errors():
+            return self._aborted.overlapping(offset, records)
 
     def offset_for_timestamp(self, timestamp: int) -> TimestampedOffset | None:
         """The first record with a timestamp at or after ``timestamp``, with its own timestamp and epoch."""
@@ -140,6 +146,7 @@ class Log(CompactableLog):
             given_up = self._segments.discard(doomed, self._unlink_due_ms())
             for segment in doomed:
                 self._snapshots.remove(segment.base_offset)
+            self._aborted.segments_changed()
         self.size_bytes -= given_up
         return len(doomed), given_up
 
@@ -222,6 +229,7 @@ class Log(CompactableLog):
         if self._epochs.truncate_from_end(end_offset):
             self._latest_epoch = self._epochs.latest
             self._epochs_saved = False
+        self._aborted.segments_changed()
         self._snapshots.remove_above(end_offset)
         found = self._snapshots.load_newest(self.producer_state, self.log_start_offset, end_offset)
         start = self.log_start_offset if found is None else found
@@ -249,6 +257,7 @@ class Log(CompactableLog):
             self._segments.active.complete_time_index()
             self.save_shortcuts()
             self._save_epochs()
+            self._save_aborted()
             if self.log_end_offset > 0:
                 self._snapshots.take(self.producer_state, self.log_end_offset, durable=False)
         ticket = self.flush_ticket()

@@ -16,6 +16,7 @@ from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.batch import CONTROL, LENGTH_PREFIX_SIZE, TRANSACTIONAL, BatchHeader
 from broker.protocol.markers import read_marker
+from broker.storage.aborted_transactions import ABORTED_FILE
 from broker.storage.append_validation import (
     validate_client_batch,
     validate_coordinator_batches,
@@ -190,7 +191,11 @@ class AppendableLog(LogState):
                 newest = header[8]
             if header[9] >= 0:
                 if header[5] & CONTROL:
-                    self.producer_state.end_transaction(header, read_marker(records, position), start, now_ms)
+                    marker = read_marker(records, position)
+                    ended = self.producer_state.end_transaction(header, marker, start, now_ms)
+                    if ended is not None and ended.aborted:
+                        self._unflushed.note_path(self._aborted.add(segment, ended))
+                        self._unflushed.note_directory(self.directory)
                 else:
                     self.producer_state.update(header, start, now_ms)
         if not segment.dirty:
@@ -222,6 +227,7 @@ class AppendableLog(LogState):
         old = self._segments.active
         with self._storage_errors():
             self._save_epochs()
+            self._save_aborted()
         segment = self._new_segment(base_offset)
         self._unflushed.note_directory(self.directory)
         with contextlib.suppress(OSError):  # indexes and snapshots are shortcuts, rebuilt from the log if missing
@@ -230,6 +236,8 @@ class AppendableLog(LogState):
                 old.release_reserve()
             self._unflushed.note_path(old.offset_index.path)
             self._unflushed.note_path(old.time_index.path)
+            if old.aborted is not None:
+                self._unflushed.note_path(old.aborted.path)
             if self._snapshots.take(self.producer_state, self.log_end_offset, durable=False):
                 self._unflushed.note_path(self._snapshots.path(self.log_end_offset))
         self._segments.add(segment)
@@ -259,6 +267,16 @@ class AppendableLog(LogState):
             self._unflushed.note_path(path)
             self._unflushed.note_directory(self.directory)
             self._epochs_saved = True
+
+    def _save_aborted(self) -> None:
+        """Write what the transaction indexes must contain, durable with the next ticket. Raises ``OSError``."""
+        content = self._aborted.checkpoint()
+        if content != self._aborted.saved:
+            path = os.path.join(self.directory, ABORTED_FILE)
+            self._environment.filesystem.replace_file(path, content, durable=False)
+            self._unflushed.note_path(path)
+            self._unflushed.note_directory(self.directory)
+            self._aborted.saved = content
 
     # Durability ------------------------------------------------------------------------------------
 

@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
+from broker.storage.aborted_transactions import AbortedTransactions
 from broker.storage.environment import DISK_FULL_ERRNOS, LogEnvironment
 from broker.storage.log_reader import LogReader
 from broker.storage.log_segments import LogSegments
+from broker.storage.producer_replay import rebuild_aborted
 from broker.storage.recovery import LoadedPartition
+from broker.storage.segment import Segment
 from broker.storage.segment_scan import DamageFound
 from broker.storage.timestamp_search import TimestampSearch
 from broker.storage.unflushed import Unflushed
@@ -62,6 +65,7 @@ class LogStatistics:
 
 class LogState:
     __slots__ = (
+        "_aborted",
         "_config",
         "_environment",
         "_epochs",
@@ -122,6 +126,7 @@ class LogState:
         self._epochs_saved = loaded.epochs_saved
         self._latest_epoch = loaded.epochs.latest
         self._snapshots = loaded.snapshots
+        self._aborted = AbortedTransactions(self._segments, loaded.aborted_saved, self._rebuild_aborted)
         self._roll_timestamp: int | None = None
         """Batches with a larger timestamp start a new segment; ``None``: to be computed."""
         self.last_record_ms = self._segments.last_record_ms()
@@ -163,6 +168,10 @@ class LogState:
             producers=len(self.producer_state),
             offline_reason=self.offline_reason or "",
         )
+
+    def _rebuild_aborted(self, segment: Segment) -> None:
+        now_ms = self._environment.clock_wall_ms()
+        rebuild_aborted(self._segments.all(), segment, self._snapshots, self.log_start_offset, now_ms)
 
     # Failure ---------------------------------------------------------------------------------------
 

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 
 from broker.config.topic import TopicConfig
 from broker.limits import PRODUCER_BATCHES_CACHED
-from broker.protocol.markers import read_marker
+from broker.storage.aborted_recovery import AbortedRecovery
 from broker.storage.deletions import DELETED_SUFFIX
 from broker.storage.environment import LogEnvironment
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
+from broker.storage.producer_replay import replay_producers
 from broker.storage.producer_snapshot import SNAPSHOT_SUFFIX, ProducerSnapshots
 from broker.storage.producer_state import ProducerBatch, ProducerState
 from broker.storage.roll_policy import reserve_bytes
@@ -37,6 +38,7 @@ from broker.storage.segment import (
 from broker.storage.segment_scan import DamageFound
 from broker.storage.segment_swap import finish_interrupted
 from broker.storage.sparse_index import IndexDamaged
+from broker.types import Offset
 
 STRAY_DIRECTORY = "stray"
 CUT_SUFFIX = ".cut"
@@ -62,6 +64,8 @@ class LoadedPartition:
     snapshots: ProducerSnapshots
     log_start_offset: int
     log_end_offset: int
+    aborted_saved: bytes
+    """The checkpoint of the transaction indexes, as it is on disk."""
     epochs_saved: bool = True
     """Whether the file says what ``epochs`` say; if not, the next roll or clean close writes it."""
     notes: list[str] = field(default_factory=list)
@@ -102,6 +106,9 @@ class _Recovery:
         self.epochs: LeaderEpochs | None = None
         self.cut: DamageFound | None = None
         self.scanned: list[Segment] = []
+        self.with_markers: set[Offset] = set()
+        """Base offsets of scanned segments with control batches in them."""
+        self.with_aborted_file: set[Offset] = set()
 
     def run(self) -> LoadedPartition:
         segments, snapshot_offsets = self._survey()
@@ -126,7 +133,10 @@ class _Recovery:
         if log_start > log_end:
             kept, log_end = [self._start_over(kept, log_start)], log_start
         epochs, epochs_saved = self._finish_epochs(kept, log_start, log_end)
-        self._load_producers(kept, log_start, log_end)
+        try:
+            self._load_producers(kept, log_start, log_end)
+        except DamageFound as damage:
+            raise PartitionDamaged(f"{damage}: the state of producers cannot be made from the log.") from damage
         return LoadedPartition(
             segments=kept,
             epochs=epochs,
@@ -134,6 +144,7 @@ class _Recovery:
             snapshots=self.snapshots,
             log_start_offset=log_start,
             log_end_offset=log_end,
+            aborted_saved=self.aborted_saved,
             epochs_saved=epochs_saved,
             notes=self.notes,
         )
@@ -162,6 +173,8 @@ class _Recovery:
                 snapshots.append(base)
             elif suffix in INDEX_SUFFIXES:
                 indexes.append((base, path))
+                if suffix == TRANSACTION_INDEX_SUFFIX:
+                    self.with_aborted_file.add(base)
         for base, path in indexes:
             if base not in sizes:
                 self.filesystem.unlink(path)
@@ -227,6 +240,8 @@ class _Recovery:
         for header in segment.recover(self.config.index_interval_bytes):
             if epochs is not None:
                 epochs.learn(header.leader_epoch, header.base_offset)
+            if header.is_control:
+                self.with_markers.add(segment.base_offset)
 
     # Changing --------------------------------------------------------------------------------------
 
@@ -324,14 +339,19 @@ class _Recovery:
 
     def _load_producers(self, segments: list[Segment], log_start: int, log_end: int) -> None:
         """Newest snapshot, then the batches behind it. After a crash, when the last segment is read anyway, one from
-        before it is preferred: a replay brings back five batches of each producer, a snapshot only the last."""
+        before it is preferred: a replay brings back five batches of each producer, a snapshot only the last. Scanned
+        segments with markers are replayed as well: that makes their transaction indexes."""
+        aborted = AbortedRecovery(self.filesystem, self.directory, segments, self.scanned, self.with_aborted_file)
         highest = log_end if self.known.clean_shutdown else segments[-1].base_offset
+        highest = min([highest, *(s.base_offset for s in segments if s.base_offset in self.with_markers)])
         found = self.snapshots.load_newest(self.producers, log_start, highest)
         replay_from = log_start if found is None else found
-        replay_producers(segments, self.producers, replay_from, self.now_ms)
+        replay_producers(segments, self.producers, replay_from, self.now_ms, aborted.note)
         if found == log_end and len(self.producers):
             recall_recent_batches(segments[-1], self.producers)
         self.snapshots.keep_only({segment.base_offset for segment in segments} | {found or 0})
+        self.aborted_saved = aborted.finish(self.snapshots, log_start, self.now_ms)
+        self.notes += aborted.notes
 
 
 def _joins(segment: Segment, following: int) -> bool:
@@ -339,22 +359,6 @@ def _joins(segment: Segment, following: int) -> bool:
     if segment.gaps_allowed and following - segment.base_offset > RELATIVE_OFFSET_MAX:
         return segment.next_offset <= following
     return segment.next_offset == following
-
-
-def replay_producers(segments: list[Segment], state: ProducerState, from_offset: int, now_ms: int) -> None:
-    """Bring ``state``, which holds what is before ``from_offset``, up to the end of the log."""
-    for segment in segments:
-        if segment.next_offset <= from_offset:
-            continue
-        position = segment.find(from_offset) if from_offset > segment.base_offset else 0
-        for at, header in segment.headers(position):
-            if not header.has_producer_id:
-                continue
-            if header.is_control:
-                marker = read_marker(segment.batch_at(at, header))
-                state.end_transaction(header, marker, header.base_offset, now_ms)
-            else:
-                state.update(header, header.base_offset, now_ms)
 
 
 def recall_recent_batches(segment: Segment, state: ProducerState) -> None:

@@ -1,4 +1,4 @@
-"""One segment: a run of batches in one ``.log`` file and the two sparse indexes beside it.
+"""One segment: a run of batches in one ``.log`` file and the indexes beside it.
 
 Owns: positions. It knows where a batch starts, how far the file goes, and which part of it was checked. The log
 decides what is appended and when to roll.
@@ -29,6 +29,7 @@ from broker.storage.open_files import LogFile
 from broker.storage.segment_scan import DamageFound, scan_checked, scan_headers
 from broker.storage.sparse_index import IndexDamaged
 from broker.storage.time_index import TimeIndex
+from broker.storage.transaction_index import Fingerprint, TransactionIndex
 from broker.types import NO_TIMESTAMP, Buffer
 
 LOG_SUFFIX = ".log"
@@ -51,6 +52,7 @@ class Segment:
         "_environment",
         "_first_timestamp",
         "_time_range_known",
+        "aborted",
         "base_offset",
         "bytes_since_index",
         "created_ms",
@@ -93,6 +95,8 @@ class Segment:
         self.time_index = TimeIndex(
             segment_path(directory, base_offset, TIME_INDEX_SUFFIX), base_offset, filesystem, cache
         )
+        self.aborted: TransactionIndex | None = None
+        """``None``: no marker in this segment aborts anything."""
         self.bytes_since_index = 0
         self.max_timestamp = NO_TIMESTAMP
         self.max_timestamp_offset = base_offset
@@ -170,6 +174,15 @@ class Segment:
     def flush_indexes(self) -> None:
         self.offset_index.flush()
         self.time_index.flush()
+        if self.aborted is not None:
+            self.aborted.flush()
+
+    def begin_aborted(self, expected: Fingerprint | None) -> TransactionIndex:
+        """From now on this segment has a transaction index, with that on disk."""
+        path = segment_path(self.directory, self.base_offset, TRANSACTION_INDEX_SUFFIX)
+        environment = self._environment
+        self.aborted = TransactionIndex(path, self.base_offset, environment.filesystem, environment.indexes, expected)
+        return self.aborted
 
     # Positions -------------------------------------------------------------------------------------
 
@@ -359,11 +372,18 @@ class Segment:
         self.unverified_end = min(self.unverified_end, position)
         self.unverified_start = min(self.unverified_start, position)
         self.rebuild_indexes() if position else self._start_over()
+        if self.aborted is not None:
+            try:
+                self.aborted.truncate_to(next_offset)
+            except IndexDamaged as damage:
+                self.aborted.give_up(str(damage))
 
     def close(self) -> None:
         self._environment.files.close(self.file)
         self.offset_index.close()
         self.time_index.close()
+        if self.aborted is not None:
+            self.aborted.close()
 
     def paths(self) -> list[str]:
         suffixes = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX)

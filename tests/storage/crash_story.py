@@ -22,10 +22,14 @@ from broker.protocol.records import iter_records
 from broker.storage.log import Log
 from broker.storage.log_dir import LogDir
 from broker.storage.memory_filesystem import MemoryFileSystem
+from tests.storage.committed import append_marker, check_committed
 from tests.storage.support import PARTITION, TOPIC_ID, append, flush, open_log_dir
 
 CONFIG = TopicConfig(segment_bytes=900, index_interval_bytes=64, file_delete_delay_ms=0)
 PRODUCER = 5
+TRANSACTIONAL = (6, 7)
+MARKER_VALUE = bytes(6)
+"""Version and coordinator epoch, both 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class Story:
         self.log_dir.checkpoint()
         for number in range(8, 20):
             self.append(number, epoch=1 + number // 15)
+            self.write_in_transaction(number, TRANSACTIONAL[number % 2], epoch=1 + number // 15)
+            if number % 3 == 0:
+                self.end(TRANSACTIONAL[number % 2], commit=number % 2 == 1, epoch=1 + number // 15)
             if number % 4 == 0:
                 self.flush()
         self.flush()
@@ -70,7 +77,9 @@ class Story:
         self.promise()
         for number in range(20, 24):
             self.append(number, epoch=3)
-        self.truncate(17)
+            self.write_in_transaction(number, TRANSACTIONAL[0], epoch=3)
+            self.end(TRANSACTIONAL[0], commit=False, epoch=3)
+        self.truncate(37)
         for number in range(30, 34):
             self.append(number, epoch=5)
         self.flush()
@@ -79,7 +88,11 @@ class Story:
         self.log = self.log_dir.logs[PARTITION]
         for number in range(40, 54):
             self.append(number, epoch=6)
+            if number % 4 == 0:
+                self.write_in_transaction(number, TRANSACTIONAL[1], epoch=6)
+                self.end(TRANSACTIONAL[1], commit=False, epoch=6)
         self.flush()
+        self.write_in_transaction(53, TRANSACTIONAL[0], epoch=6)
         self.append(54, epoch=6)
 
     def tell_at_random(self, choose: random.Random, steps: int, *, faults: bool = False) -> None:
@@ -102,7 +115,13 @@ class Story:
         event = choose.random()
         if event < 0.6:
             self.epoch += choose.random() < 0.1
-            self.append(number, epoch=self.epoch)
+            match choose.randrange(4):
+                case 0:
+                    self.write_in_transaction(number, choose.choice(TRANSACTIONAL), epoch=self.epoch)
+                case 1:
+                    self.end(choose.choice(TRANSACTIONAL), commit=choose.random() < 0.3, epoch=self.epoch)
+                case _:
+                    self.append(number, epoch=self.epoch)
         elif event < 0.75:
             self.flush()
         elif event < 0.80:
@@ -145,9 +164,28 @@ class Story:
             base_sequence=self._next_sequence(epoch),
         )
 
-    def _next_sequence(self, epoch: int) -> int:
-        known = self.log.producer_state.producers()
-        return known[0].last_sequence + 1 if known and known[0].producer_epoch == epoch else 0
+    def write_in_transaction(self, number: int, producer: int, *, epoch: int) -> None:
+        value = b"%d of %d" % (number, producer)
+        self.written.setdefault(self.log.log_end_offset, set()).add(value)
+        append(
+            self.log,
+            value,
+            leader_epoch=epoch,
+            producer_id=producer,
+            producer_epoch=0,
+            base_sequence=self._next_sequence(0, producer),
+            is_transactional=True,
+        )
+
+    def end(self, producer: int, *, commit: bool, epoch: int) -> None:
+        self.written.setdefault(self.log.log_end_offset, set()).add(MARKER_VALUE)
+        append_marker(self.log, producer, commit=commit, leader_epoch=epoch)
+
+    def _next_sequence(self, epoch: int, producer: int = PRODUCER) -> int:
+        for known in self.log.producer_state.producers():
+            if (known.producer_id, known.producer_epoch) == (producer, epoch):
+                return known.last_sequence + 1
+        return 0
 
     def flush(self) -> None:
         flush(self.log)
@@ -232,9 +270,11 @@ def _check_epochs_and_producers(log: Log) -> None:
         for buffer in buffers:
             for _, header in scan_batches(buffer):
                 assert log.epoch_at(max(header.base_offset, log.log_start_offset)) == header.leader_epoch
-                last_sequence[header.producer_id] = header.producer_epoch, header.last_sequence
+                if not header.is_control:
+                    last_sequence[header.producer_id] = header.producer_epoch, header.last_sequence
                 position = header.next_offset
     assert log.latest_epoch == (log.epochs()[-1][0] if log.epochs() else -1)
     known = {p.producer_id: (p.producer_epoch, p.last_sequence) for p in log.producer_state.producers()}
     for producer_id, newest in last_sequence.items():
         assert known[producer_id] == newest
+    check_committed(log)
