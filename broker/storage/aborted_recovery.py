@@ -21,7 +21,7 @@ from broker.storage.filesystem import FileSystem
 from broker.storage.open_transactions import EndedTransaction
 from broker.storage.producer_replay import rebuild_aborted
 from broker.storage.producer_snapshot import ProducerSnapshots
-from broker.storage.segment import TRANSACTION_INDEX_SUFFIX, Segment, segment_path
+from broker.storage.segment import Segment
 from broker.storage.sparse_index import IndexDamaged
 from broker.storage.transaction_index import ENTRY, NOTHING, Fingerprint
 from broker.types import Offset, TimestampMs
@@ -57,7 +57,7 @@ class AbortedRecovery:
             has_file = segment.base_offset in with_file
             if segment.base_offset in self._scanned:
                 if has_file:
-                    filesystem.unlink(segment_path(directory, segment.base_offset, TRANSACTION_INDEX_SUFFIX))
+                    filesystem.unlink(segment.transaction_index_path)
             elif not readable:
                 segment.begin_aborted(None)
                 self._doubtful.append(segment)

@@ -11,6 +11,7 @@ What must stay true:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from broker.errors import ErrorCode, KafkaError
@@ -75,12 +76,17 @@ class CompactableLog(AppendableLog):
             fresh = Segment(self._environment, self.directory, base, cleaned.size_bytes, gaps_allowed=True)
             fresh.look_at_tail(self._config.index_interval_bytes + 2 * self._config.max_message_bytes)
             fresh.unverified_start = fresh.size
+            if filesystem.status(fresh.transaction_index_path) is not None:
+                fresh.begin_aborted(None)
         self._unflushed.discard(old)
         self._segments.replace(old, fresh)
         self._reader.forget()
         for segment in old[1:]:
             self._snapshots.remove(segment.base_offset)
         self.size_bytes += fresh.size - sum(segment.size for segment in old)
+        self._aborted.segments_changed()
+        with contextlib.suppress(OSError):  # a start finds that they differ, and makes the index anew
+            self._save_aborted()
 
     def _lower_first_dirty(self, offset: int) -> None:
         """The log is about to be cut: what is written there instead was never compacted. Raises ``OSError``."""

@@ -209,7 +209,8 @@ class ProducerState:
                 ProducerBatch(first, (first + delta) & SEQUENCE_MASK, base_offset, base_offset + delta, header[8])
             )
         if header[5] & TRANSACTIONAL:
-            if entry.transaction_start == NO_OFFSET:
+            # Compaction empties batches of transactions that ended; their markers may be gone already.
+            if entry.transaction_start == NO_OFFSET and header[12]:
                 entry.transaction_start = base_offset
                 self.transactions.begin(base_offset, entry.producer_id)
             if self.verifications:

@@ -177,11 +177,15 @@ class Segment:
         if self.aborted is not None:
             self.aborted.flush()
 
+    @property
+    def transaction_index_path(self) -> str:
+        return segment_path(self.directory, self.base_offset, TRANSACTION_INDEX_SUFFIX)
+
     def begin_aborted(self, expected: Fingerprint | None) -> TransactionIndex:
         """From now on this segment has a transaction index, with that on disk."""
-        path = segment_path(self.directory, self.base_offset, TRANSACTION_INDEX_SUFFIX)
-        environment = self._environment
-        self.aborted = TransactionIndex(path, self.base_offset, environment.filesystem, environment.indexes, expected)
+        filesystem, cache = self._environment.filesystem, self._environment.indexes
+        path = self.transaction_index_path
+        self.aborted = TransactionIndex(path, self.base_offset, filesystem, cache, expected)
         return self.aborted
 
     # Positions -------------------------------------------------------------------------------------

@@ -141,6 +141,17 @@ def test_a_newer_epoch_goes_on_with_the_open_transaction_of_the_old_one() -> Non
     assert end(state, marker(epoch=2), 2) == EndedTransaction(1, 0, 2, 3, False)
 
 
+def test_a_batch_that_compaction_emptied_opens_nothing() -> None:
+    state = ProducerState()
+
+    state.update(header(4)._replace(record_count=0), 10, 1_000)
+
+    assert state.transactions.first_undecided() is None
+    assert state.check(header(4)) is not None
+    write(state, header(5), 11)
+    assert state.transactions.first_undecided() == 11
+
+
 # Permissions -----------------------------------------------------------------------------------------
 
 
