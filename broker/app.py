@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import random
+import resource
 import socket
 import uuid
 from pathlib import Path
@@ -28,6 +29,7 @@ from broker.groups.driver import GroupCoordinator
 from broker.handlers.context import Services
 from broker.handlers.local_calls import LocalCalls
 from broker.handlers.pipeline import Pipeline
+from broker.limits import OPEN_FILES_RESERVED
 from broker.metadata.sqlite import SqliteStore
 from broker.metadata.store import StoreError
 from broker.network.secret import load_cluster_secret
@@ -242,10 +244,15 @@ class Broker:
         config = self.cluster.config
         return ServerSettings(
             frame_bytes_max=config.socket_request_max_bytes,
-            connections_max=config.max_connections,
+            connections_max=_possible_connections(config.max_connections),
             connections_per_address_max=config.max_connections_per_ip,
             connections_per_address_overrides=_overrides(config.max_connections_per_ip_overrides),
             idle_ms_max=config.connections_max_idle_ms,
+            creation_rate_max=config.max_connection_creation_rate,
+            send_buffer_bytes=config.socket_send_buffer_bytes,
+            receive_buffer_bytes=config.socket_receive_buffer_bytes,
+            request_bytes_max=config.queued_max_request_bytes,
+            listen_backlog=config.socket_listen_backlog_size,
         )
 
     # Stop -------------------------------------------------------------------------------------------
@@ -279,6 +286,17 @@ class Broker:
 def _follow_subscriptions(services: Services, delta: ImageDelta) -> None:
     if delta.client_metrics_changed:
         services.client_instances.configure(delta.new.client_metrics_configs)
+
+
+def _possible_connections(wanted: int) -> int:
+    """No more than the system gives file descriptors for: who is turned away is told so, who cannot be accepted is not."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return wanted
+    possible = max(allowed - OPEN_FILES_RESERVED, allowed // 2)
+    if possible < wanted:
+        logger.warning("max.connections is %d, but the system allows %d open files: %d", wanted, allowed, possible)
+    return min(wanted, possible)
 
 
 def _overrides(text: str) -> dict[str, int]:

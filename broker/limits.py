@@ -14,13 +14,19 @@ FRAME_BYTES_MAX = 100 * MIB
 """Default of ``socket.request.max.bytes``; a longer frame closes the connection."""
 RECEIVE_BUFFER_BYTES = 1 * MIB
 """One per event loop, shared by all its connections."""
-WRITE_BUFFER_HIGH_BYTES = 1 * MIB
-"""Stop reading from a connection whose unsent responses exceed this."""
-WRITE_BUFFER_LOW_BYTES = 256 * KIB
+WRITE_BUFFER_HIGH_BYTES = 32 * KIB
+"""Start no further request of a connection whose unsent responses exceed this, and count them from here on."""
+WRITE_BUFFER_LOW_BYTES = 8 * KIB
+UNSENT_BYTES_MAX = 512 * MIB
+"""Counted unsent responses of all connections together; beyond it, who has not read for longest is disconnected."""
+ACCEPT_DELAY_SECONDS_MAX = 30
+"""A connection that would wait longer for its turn under ``max.connection.creation.rate`` is refused."""
+OPEN_FILES_RESERVED = 1_024
+"""File descriptors kept for segments, the metadata and the internal listener when the system allows few."""
+PARKED_FETCH_PARTITIONS_MAX = 1_000_000
+"""Partitions of all waiting fetches together; beyond it a fetch is answered at once instead of waiting."""
 PENDING_REQUESTS_MAX = 512
 """Requests of one connection received but not yet answered."""
-PENDING_REQUEST_BYTES_MAX = 128 * MIB
-"""Bytes of copied, queued frames of one connection; ≥ one frame."""
 CONNECTIONS_MAX = 10_000
 CONNECTIONS_PER_ADDRESS_MAX = 10_000
 CONNECTION_IDLE_MS = 600_000
@@ -113,4 +119,3 @@ SAMPLE_HISTORY_MAX = 30
 """Deltas kept for long polls that lag; older readers get a snapshot."""
 
 assert WRITE_BUFFER_LOW_BYTES < WRITE_BUFFER_HIGH_BYTES
-assert PENDING_REQUEST_BYTES_MAX >= FRAME_BYTES_MAX

@@ -22,6 +22,7 @@ from broker.config.definition import (
     one_of,
 )
 from broker.config.quota import quota_overrides
+from broker.config.refusals import REFUSALS
 from broker.config.topic import COMPRESSION_TYPES, DAY_MS, HOUR_MS, TOPIC_CONFIGS, gzip_level
 from broker.limits import (
     CLEANER_MAP_BYTES_MIN,
@@ -68,7 +69,7 @@ def _define(
         validator=validator,
         importance=importance,
         acts=acts,
-        refused=refused or _REFUSED_DEFAULTS.get(name, ""),
+        refused=refused or REFUSALS.get(name) or _REFUSED_DEFAULTS.get(name, ""),
         update_mode=mode,
         synonyms=synonyms or (name,),
         valid_values=valid_values,
@@ -640,23 +641,47 @@ _NETWORK = (
         acts=True,
     ),
     _define(
-        "socket.send.buffer.bytes", INT, 100 * KIB, "SO_SNDBUF of connections; -1 is the system's.", importance=HIGH
+        "socket.send.buffer.bytes",
+        INT,
+        -1,
+        "SO_SNDBUF of connections. -1, Ottla's default where Kafka's is 102400, lets the system adapt it.",
+        at_least(-1),
+        importance=HIGH,
+        acts=True,
     ),
     _define(
-        "socket.receive.buffer.bytes", INT, 100 * KIB, "SO_RCVBUF of connections; -1 is the system's.", importance=HIGH
+        "socket.receive.buffer.bytes",
+        INT,
+        -1,
+        "SO_RCVBUF of connections. -1, Ottla's default where Kafka's is 102400, lets the system adapt it.",
+        at_least(-1),
+        importance=HIGH,
+        acts=True,
     ),
     _define(
-        "socket.listen.backlog.size", INT, 50, "Connections the system may hold before they are accepted.", at_least(1)
+        "socket.listen.backlog.size",
+        INT,
+        1_024,
+        "Connections the system may hold before they are accepted (Kafka's default is 50).",
+        at_least(1),
+        acts=True,
     ),
     _define(
         "queued.max.requests",
         INT,
         500,
-        "Requests waiting before reading stops. Ottla bounds this per connection instead.",
+        "Requests waiting before reading stops.",
         at_least(1),
         importance=HIGH,
     ),
-    _define("queued.max.request.bytes", LONG, -1, "Bytes of waiting requests before reading stops; -1 is no limit."),
+    _define(
+        "queued.max.request.bytes",
+        LONG,
+        -1,
+        "Memory of requests that have not arrived completely or wait for their turn, all connections together; who needs "
+        "more is turned away. -1 is 1 GiB; at least one request of socket.request.max.bytes always fits.",
+        acts=True,
+    ),
     _define(
         "connections.max.idle.ms",
         LONG,
@@ -693,7 +718,13 @@ _NETWORK = (
         mode=CLUSTER,
     ),
     _define(
-        "max.connection.creation.rate", INT, INT_MAX, "New connections accepted a second.", at_least(0), mode=CLUSTER
+        "max.connection.creation.rate",
+        INT,
+        INT_MAX,
+        "New client connections served a second; one above it waits for its turn before it is read.",
+        at_least(1),
+        mode=CLUSTER,
+        acts=True,
     ),
     _define(
         "connection.failed.authentication.delay.ms",
@@ -768,8 +799,8 @@ _REPLICATION = (
     _define(
         "auto.leader.rebalance.enable",
         BOOLEAN,
-        True,
-        "Give leadership back to preferred leaders when it has become uneven.",
+        False,
+        "Give leadership back to preferred leaders when it has become uneven (Kafka's default is true).",
         importance=HIGH,
     ),
     _define(

@@ -30,7 +30,7 @@ API = ApiKey.FETCH
 class ParkedFetch(Deferred):
     """A long poll. Answered by data, by a change of a partition, or by its own timer; whichever is first."""
 
-    __slots__ = ("_context", "_missing_bytes", "_queued", "_request", "_services", "_timer")
+    __slots__ = ("_context", "_missing_bytes", "_queued", "_request", "_services", "_size", "_timer")
 
     def __init__(self, request: Request, context: FetchContext, services: Services, missing_bytes: int) -> None:
         super().__init__()
@@ -39,10 +39,13 @@ class ParkedFetch(Deferred):
         self._services = services
         self._missing_bytes = missing_bytes
         self._queued = False
+        self._size = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def park(self, wait_ms: int, loop: asyncio.AbstractEventLoop) -> None:
         self._context.park(self)
+        self._size = self._context.size
+        self._services.partitions.parked_fetch_partitions += self._size
         self._timer = loop.call_later(min(wait_ms, limits.FETCH_WAIT_MS_MAX) / 1_000, self.look_again, True)
 
     def on_data(self, byte_count: int) -> None:
@@ -81,6 +84,7 @@ class ParkedFetch(Deferred):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._services.partitions.parked_fetch_partitions -= self._size
 
 
 def handle_raw(request: Request, services: Services) -> Reply:
@@ -92,7 +96,8 @@ def handle_raw(request: Request, services: Services) -> Reply:
     if isinstance(context, ErrorCode):
         return encode_error(request, context)
     missing_bytes = context.collect()
-    if missing_bytes <= 0 or fetch.max_wait_ms <= 0:
+    crowded = services.partitions.parked_fetch_partitions + context.size > limits.PARKED_FETCH_PARTITIONS_MAX
+    if missing_bytes <= 0 or fetch.max_wait_ms <= 0 or crowded:
         return context.answer()
     request.pause()
     parked = ParkedFetch(request, context, services, missing_bytes)

@@ -29,6 +29,10 @@ _UNKNOWN_TOPIC_ID = int(ErrorCode.UNKNOWN_TOPIC_ID)
 
 
 class FetchContext(Protocol):
+    @property
+    def size(self) -> int:
+        """Partitions it holds in memory after a look."""
+
     def collect(self) -> int:
         """Look at what the request is about; how many bytes are missing to an answer (≤ 0: answer now)."""
 
@@ -107,6 +111,10 @@ class FullFetch:
         if self._fetch.session_epoch == FULL_EPOCH and self._partitions:
             session_id = self._begin_session()
         return encode(self._request, self._services, self._topics, session_id)
+
+    @property
+    def size(self) -> int:
+        return len(self._partitions)
 
     def park(self, waiting: SuspendedFetch) -> None:
         for partition in self._partitions:
@@ -189,6 +197,10 @@ class IncrementalFetch:
                 topic[2].append(result)
             known.settle(result, isolation_level)
         return encode(self._request, self._services, tuple(topics.values()), session.id)
+
+    @property
+    def size(self) -> int:
+        return len(self._looked)
 
     def park(self, waiting: SuspendedFetch) -> None:
         for known, _, partition in self._looked:

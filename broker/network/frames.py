@@ -4,7 +4,8 @@ Called by ``session.py`` only. What must stay true:
 - a connection owns no memory while it has no incomplete frame;
 - fresh memory of an incomplete frame ≤ ``max(FRAME_START_BYTES, 2 × GROWTH × bytes really received)``, so a peer that
   only *claims* a large frame owns next to nothing of it;
-- incomplete frames of all connections together ≤ ``INCOMPLETE_FRAMES_BYTES_MAX``; who asks for more is turned away;
+- incomplete frames and the waiting input of blocked connections, all together, are ≤ ``queued.max.request.bytes``
+  (``REQUEST_BYTES_MAX`` unless it is set); who needs more is turned away;
 - a buffer returns to the pool only when no view of it is used any more: requests are consumed synchronously.
 """
 
@@ -21,9 +22,9 @@ POOLED_BUFFER_BYTES = limits.MIB + 64 * limits.KIB
 POOLED_FROM_BYTES = 128 * limits.KIB
 """A buffer that lies ready is used from here on: fresh memory costs more than receiving into it."""
 POOLED_BUFFERS_MAX = 4
-INCOMPLETE_FRAMES_BYTES_MAX = 1_024 * limits.MIB
+REQUEST_BYTES_MAX = 1_024 * limits.MIB
 
-assert INCOMPLETE_FRAMES_BYTES_MAX > limits.FRAME_BYTES_MAX
+assert REQUEST_BYTES_MAX > limits.FRAME_BYTES_MAX
 
 
 def frame_capacity(frame_bytes: int, received_bytes: int) -> int:
@@ -36,18 +37,33 @@ class FrameMemory:
 
     __slots__ = ("_bytes_max", "_free", "owned_bytes", "shared")
 
-    def __init__(self, bytes_max: int = INCOMPLETE_FRAMES_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = REQUEST_BYTES_MAX) -> None:
         self.shared = memoryview(bytearray(limits.RECEIVE_BUFFER_BYTES))
         self.owned_bytes = 0
-        """Of all incomplete frames."""
+        """Of all incomplete frames and waiting input."""
         self._bytes_max = bytes_max
         self._free: list[memoryview] = []
+
+    def limit(self, bytes_max: int, *, least: int) -> None:
+        """At most this from now on, -1 for the default; one frame of ``least`` bytes always fits."""
+        self._bytes_max = max(bytes_max if bytes_max > 0 else REQUEST_BYTES_MAX, 2 * least)
+
+    def hold(self, size: int) -> None:
+        """Count ``size`` bytes that a blocked connection keeps. Raises ``CloseConnection`` like ``acquire``."""
+        self._check(size)
+        self.owned_bytes += size
+
+    def let_go(self, size: int) -> None:
+        self.owned_bytes -= size
+
+    def _check(self, size: int) -> None:
+        if self.owned_bytes + size > self._bytes_max:
+            raise CloseConnection(f"{self.owned_bytes} bytes of waiting requests are enough")
 
     def acquire(self, size: int) -> memoryview:
         """At least ``size`` writable bytes with undefined content. Raises ``CloseConnection`` when there is too much
         under way already."""
-        if self.owned_bytes + size > self._bytes_max:
-            raise CloseConnection(f"{self.owned_bytes} bytes of incomplete requests are enough")
+        self._check(size)
         if POOLED_FROM_BYTES < size <= POOLED_BUFFER_BYTES and self._free:
             buffer = self._free.pop()
         elif POOLED_BUFFER_BYTES // 2 < size <= POOLED_BUFFER_BYTES:

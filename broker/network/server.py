@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker import limits
+from broker.config.definition import INT_MAX
 from broker.handlers.context import ConnectionInfo
 from broker.handlers.reply import Reply
 from broker.network.frames import FrameMemory
@@ -50,6 +51,13 @@ class ServerSettings:
     connections_per_address_overrides: Mapping[str, int] = field(default_factory=dict)
     """Address → its own limit."""
     idle_ms_max: int = limits.CONNECTION_IDLE_MS
+    creation_rate_max: int = INT_MAX
+    """New client connections a second."""
+    send_buffer_bytes: int = -1
+    receive_buffer_bytes: int = -1
+    request_bytes_max: int = -1
+    """Memory of requests on their way or waiting, all connections together; -1 is the default of ``frames.py``."""
+    listen_backlog: int = LISTEN_BACKLOG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +65,9 @@ class ServerStatistics:
     connections: int
     accepted_total: int
     refused_total: int
-    """Turned away by ``max.connections`` or its per-address twin."""
+    """Turned away by ``max.connections``, its per-address twin or ``max.connection.creation.rate``."""
+    stalled_total: int
+    """Ended because they did not read while too much lay unsent."""
     violations_total: int
     """Connections ended because of what the peer sent, or did not send in time."""
     idle_closed_total: int
@@ -65,6 +75,26 @@ class ServerStatistics:
     """Answers that slow readers have not taken."""
     incomplete_bytes: int
     """Memory owned by requests that have not arrived completely."""
+
+
+class AcceptPace:
+    """``max.connection.creation.rate``: a second's worth at once, then one after the other."""
+
+    __slots__ = ("_free_at", "rate")
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._free_at = 0.0
+
+    def delay(self, now: float) -> float | None:
+        """Seconds until the turn of a connection that comes now; ``None`` when that is too far away."""
+        if self.rate >= INT_MAX:
+            return 0.0
+        free_at = max(self._free_at, now - 1) + 1 / self.rate
+        if free_at - now > limits.ACCEPT_DELAY_SECONDS_MAX:
+            return None
+        self._free_at = free_at
+        return max(0.0, free_at - now)
 
 
 class Server:
@@ -87,7 +117,11 @@ class Server:
         self.tick = 0
         self.unsent_bytes = 0
         self._on_unsent = on_unsent
-        self._settings = settings
+        self._pace = AcceptPace(INT_MAX)
+        self.configure(settings)
+        self._stalled: dict[Session, None] = {}
+        """Connections whose peer does not take what is written, the longest first."""
+        self._clients = 0
         self._sessions: dict[int, Session] = {}
         """By connection id, which grows: in the order they were accepted."""
         self._per_address: dict[str, int] = {}
@@ -95,6 +129,7 @@ class Server:
         self._timer: asyncio.TimerHandle | None = None
         self._accepted_total = 0
         self._refused_total = 0
+        self._stalled_total = 0
         self._violations_total = 0
         self._idle_closed_total = 0
         self._all_lost: asyncio.Future[None] | None = None
@@ -103,12 +138,17 @@ class Server:
         """New limits, for connections to come; none that is open is closed."""
         self._settings = settings
         self.frame_bytes_max = settings.frame_bytes_max
+        self.memory.limit(settings.request_bytes_max, least=settings.frame_bytes_max)
+        if settings.creation_rate_max != self._pace.rate:
+            self._pace = AcceptPace(settings.creation_rate_max)
 
     # Listening --------------------------------------------------------------------------------------
 
     async def listen(self, bound: socket.socket, listener: str) -> None:
         """Serve ``listener`` ("client" or "internal") on a socket of ``bind``."""
-        server = await self.loop.create_server(lambda: Session(self, listener), sock=bound, backlog=LISTEN_BACKLOG)
+        server = await self.loop.create_server(
+            lambda: Session(self, listener), sock=bound, backlog=self._settings.listen_backlog
+        )
         self._listeners.append(server)
         if self._timer is None:
             self._timer = self.loop.call_later(TICK_SECONDS, self._on_tick)
@@ -164,21 +204,42 @@ class Server:
         self._sessions[connection.connection_id] = session
         from_address = self._per_address.get(connection.peer_host, 0) + 1
         self._per_address[connection.peer_host] = from_address
+        if connection.listener == "client":
+            self._clients += 1
+            delay_seconds = self._admit(connection.peer_host, from_address)
+            if delay_seconds is None:
+                self._refused_total += 1
+                session.closed = True
+                transport.abort()
+                return
+            if delay_seconds:
+                connection.mute_ms = round(delay_seconds * 1_000)
+                session.mute()
+        self._set_options(transport)
+
+    def _admit(self, host: str, from_address: int) -> float | None:
+        """Seconds until a new client is served; ``None`` when it is turned away. Brokers and collectors always are
+        admitted: clients must not be able to cut a broker off."""
         settings = self._settings
-        allowed = settings.connections_per_address_overrides.get(
-            connection.peer_host, settings.connections_per_address_max
-        )
-        if len(self._sessions) > settings.connections_max or from_address > allowed:
-            self._refused_total += 1
-            session.closed = True
-            transport.abort()
-            return
+        allowed = settings.connections_per_address_overrides.get(host, settings.connections_per_address_max)
+        if self._clients > settings.connections_max or from_address > allowed:
+            return None
+        return self._pace.delay(self.loop.time())
+
+    def _set_options(self, transport: asyncio.Transport) -> None:
         peer_socket = transport.get_extra_info("socket")
-        if peer_socket is not None and peer_socket.family != socket.AF_UNIX:
-            peer_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if peer_socket is None or peer_socket.family == socket.AF_UNIX:
+            return
+        settings = self._settings
+        peer_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if settings.send_buffer_bytes > 0:
+            peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+        if settings.receive_buffer_bytes > 0:
+            peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
 
     def lost(self, session: Session) -> None:
-        self._sessions.pop(session.connection.connection_id, None)
+        if self._sessions.pop(session.connection.connection_id, None) and session.connection.listener == "client":
+            self._clients -= 1
         host = session.connection.peer_host
         remaining = self._per_address.get(host, 1) - 1
         if remaining:
@@ -188,10 +249,25 @@ class Server:
         if not self._sessions and self._all_lost is not None and not self._all_lost.done():
             self._all_lost.set_result(None)
 
-    def unsent_changed(self, difference: int) -> None:
-        if difference:
-            self.unsent_bytes += difference
-            self._on_unsent(self.unsent_bytes)
+    def unsent_changed(self, session: Session, before: int, now: int) -> None:
+        """A peer stopped taking what we write, or took it after all. What lies here is bounded for all together."""
+        if now == before:
+            return
+        self.unsent_bytes += now - before
+        if not now:
+            self._stalled.pop(session, None)
+        elif not before:
+            self._stalled[session] = None
+        self._on_unsent(self.unsent_bytes)
+        if self.unsent_bytes > limits.UNSENT_BYTES_MAX:
+            self.loop.call_soon(self._end_stalled)
+
+    def _end_stalled(self) -> None:
+        """In a callback of its own: whoever wrote last may be in the middle of it."""
+        while self.unsent_bytes > limits.UNSENT_BYTES_MAX and self._stalled:
+            session = next(iter(self._stalled))
+            self._stalled_total += 1
+            session.drop_unsent()
 
     def violation(self, session: Session, reason: str) -> None:
         self._violations_total += 1
@@ -228,6 +304,7 @@ class Server:
             connections=len(self._sessions),
             accepted_total=self._accepted_total,
             refused_total=self._refused_total,
+            stalled_total=self._stalled_total,
             violations_total=self._violations_total,
             idle_closed_total=self._idle_closed_total,
             unsent_bytes=self.unsent_bytes,

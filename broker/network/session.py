@@ -115,7 +115,7 @@ class Session(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._transport = None
-        self._backlog = None
+        self._release_backlog()
         self._note_unsent(0)
         self._out.clear()
         if self._muted is not None:
@@ -289,6 +289,12 @@ class Session(asyncio.BufferedProtocol):
         self._head = bytes(view[position:end])
 
     def _block(self, prefix: bytes, rest: memoryview) -> None:
+        size = len(prefix) + len(rest)
+        try:
+            self._memory.hold(size)
+        except CloseConnection as refusal:
+            self._violate(refusal)
+            return
         backlog = bytearray(prefix)
         backlog += rest
         self._backlog = memoryview(backlog)
@@ -306,12 +312,17 @@ class Session(asyncio.BufferedProtocol):
         backlog = self._backlog
         if self.closed or backlog is None:
             return
-        self._backlog = None
+        self._release_backlog()
         self._consume(backlog, 0, len(backlog))
         if self._out:
             self._write_out()
         self._read_if_possible()
         self._server.after_input()
+
+    def _release_backlog(self) -> None:
+        if self._backlog is not None:
+            self._memory.let_go(len(self._backlog))
+            self._backlog = None
 
     @property
     def _stopped(self) -> bool:
@@ -330,7 +341,7 @@ class Session(asyncio.BufferedProtocol):
 
     # Throttling -------------------------------------------------------------------------------------
 
-    def _mute(self) -> None:
+    def mute(self) -> None:
         """Its client has used more than its quota: do not read for a while. A longer wait replaces a shorter one."""
         connection = self.connection
         seconds, connection.mute_ms = connection.mute_ms / 1_000, 0
@@ -377,7 +388,7 @@ class Session(asyncio.BufferedProtocol):
             else:
                 self._send(reply)
         elif self.connection.mute_ms:
-            self._mute()
+            self.mute()
         return True
 
     def _may_start(self, api_key: memoryview) -> bool:
@@ -436,7 +447,7 @@ class Session(asyncio.BufferedProtocol):
     def _send(self, answer: Answer) -> None:
         """Queue an answer for the write at the end of this callback; large ones go at once, piece by piece."""
         if self.connection.mute_ms:
-            self._mute()
+            self.mute()
         if isinstance(answer, bytes):
             size = len(answer)
             self.connection.bytes_out_total += size
@@ -475,5 +486,10 @@ class Session(asyncio.BufferedProtocol):
 
     def _note_unsent(self, size: int) -> None:
         """What peers have not taken is counted for all connections together."""
-        self._server.unsent_changed(size - self._unsent)
-        self._unsent = size
+        before, self._unsent = self._unsent, size
+        self._server.unsent_changed(self, before, size)
+
+    def drop_unsent(self) -> None:
+        """The peer has not read for longest and there is too much of this. Nobody reads the rest: end it."""
+        self._note_unsent(0)
+        self.abort("answers are not read")

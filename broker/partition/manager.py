@@ -87,6 +87,8 @@ class PartitionManager:
         self.log_dir = log_dir
         self.stopping = False
         self.fetch_answer_bytes_max = FETCH_ANSWER_BYTES[0][1]
+        self.parked_fetch_partitions = 0
+        """Of all fetches that wait, counted by themselves: see ``PARKED_FETCH_PARTITIONS_MAX``."""
         self.disk_guard = DiskGuard(self._disk_usage, floor_bytes=config().disk_free_floor_bytes)
         self._config = config
         self._clock = clock

@@ -157,9 +157,9 @@ async def test_a_peer_that_does_not_read_its_answers_is_not_served(link) -> None
     big = [b"\0" * 300_000]
     link.pipeline.on_handle = lambda correlation_id: big
     link.receive(b"".join(frame(FETCH, number) for number in range(100)))
-    assert len(link.pipeline.started) <= 6
+    assert len(link.pipeline.started) == 1
     assert not link.transport.reading
-    assert link.server.statistics().unsent_bytes > 1_000_000
+    assert link.server.statistics().unsent_bytes == 300_000
     link.transport.hold_writes = False
     link.session.resume_writing()
     assert link.server.statistics().unsent_bytes == 0
