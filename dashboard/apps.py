@@ -12,6 +12,8 @@ class DashboardConfig(AppConfig):
     def ready(self) -> None:
         from dashboard.messages import tabs as messages
         from dashboard.segments import tab as segments
+        from dashboard.transactions import producers
 
         messages.register()
         segments.register()
+        producers.register()

@@ -26,7 +26,10 @@ from broker.client.results import (
     ProducedRecord,
     ProducerDescription,
     TopicMetadata,
+    TransactionDescription,
+    TransactionListing,
 )
+from broker.client.topics import LATEST
 from broker.errors import ErrorCode, KafkaError
 from broker.jobs.brokers import cluster_secret
 from broker.protocol.private import PartitionInventory
@@ -131,6 +134,34 @@ class Gateway:
     @translated
     def delete_group(self, group_id: str) -> None:
         self.client.delete_group(group_id)
+
+    @translated
+    def list_transactions(self) -> list[TransactionListing]:
+        return self.client.list_transactions()
+
+    @translated
+    def describe_transactions(self, listings: Iterable[TransactionListing]) -> dict[str, TransactionDescription]:
+        return self.client.describe_transactions(listings)
+
+    @translated
+    def terminate_transaction(self, transactional_id: str) -> None:
+        """Fence its producer; what it has open is aborted when this returns."""
+        self.client.terminate_transaction(transactional_id)
+
+    @translated
+    def abort_in_partition(
+        self, topic: str, partition: int, producer_id: int, producer_epoch: int, coordinator_epoch: int
+    ) -> None:
+        """Write the abort marker of a transaction whose coordinator does not know of it."""
+        self.client.write_transaction_marker(topic, partition, producer_id, producer_epoch, coordinator_epoch)
+
+    @translated
+    def topic_ends(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """(last stable offset, high watermark) by partition."""
+        latest = dict.fromkeys(partitions, LATEST)
+        stable = self.client.list_offsets(topic, latest, read_committed=True)
+        ends = self.client.list_offsets(topic, latest)
+        return {partition: (stable[partition].offset, ends[partition].offset) for partition in partitions}
 
     @translated
     def topic_configs(self, name: str) -> list[ConfigEntry]:

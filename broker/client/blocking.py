@@ -292,6 +292,11 @@ class Client:
     def describe_transaction(self, transactional_id: str) -> TransactionDescription:
         return self._run(lambda client: client.transactions.describe(transactional_id))
 
+    def describe_transactions(self, listings: Iterable[TransactionListing]) -> dict[str, TransactionDescription]:
+        """By id, one request to each coordinator; ids that have gone since are left out."""
+        wanted = list(listings)
+        return self._run(lambda client: client.transactions.describe_many(wanted))
+
     def write_transaction_marker(
         self,
         topic: str,

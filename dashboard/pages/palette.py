@@ -16,6 +16,7 @@ PAGES = (
     ("Overview", "overview", "monitoring"),
     ("Topics", "topics", "topic"),
     ("Groups", "groups", "group"),
+    ("Transactions", "transactions", "swap_horiz"),
     ("Jobs", "jobs", "work_history"),
     ("Services", "services", "dns"),
 )

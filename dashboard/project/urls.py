@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("dashboard.messages.urls")),
     path("", include("dashboard.segments.urls")),
     path("", include("dashboard.group_changes.urls")),
+    path("", include("dashboard.transactions.urls")),
     path("", include("dashboard.jobs.urls")),
     path("", include("dashboard.demo.urls")),
     path("", include("dashboard.pages.urls")),

@@ -11,7 +11,7 @@ from types import TracebackType
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-TOPICS = {"orders": 6, "payments": 3, "shipments": 1}
+TOPICS = {"orders": 6, "payments": 3, "shipments": 1, "ledger": 2}
 ARCHIVE = "archive"
 ARCHIVE_CONFIG = {"segment.bytes": str(2**20), "retention.ms": str(7 * 86_400_000), "retention.bytes": str(9 * 2**20)}
 ARCHIVE_RECORDS = 160
@@ -30,6 +30,9 @@ class Workload:
             threading.Thread(target=self._produce),
             threading.Thread(target=self._consume, args=("billing", "billing-worker-1", 0.0)),
             threading.Thread(target=self._consume, args=("search-indexer", "indexer-1", 0.02)),
+            threading.Thread(target=self._transact, args=("ledger-writer", 0, 0.5)),
+            threading.Thread(target=self._transact, args=("ledger-closing", 1, 3600.0)),
+            threading.Thread(target=self._consume, args=("ledger-audit", "auditor", 0.0, ("ledger",))),
         ]
 
     def __enter__(self) -> Workload:
@@ -72,17 +75,44 @@ class Workload:
             producer.poll(0)
         producer.flush(5)
 
-    def _consume(self, group: str, client_id: str, pause_seconds: float) -> None:
+    def _transact(self, transactional_id: str, partition: int, open_seconds: float) -> None:
+        """Ten records a transaction, which stays open for so long: readers of committed records wait behind it."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "client.id": transactional_id,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": 900_000,
+            }
+        )
+        producer.init_transactions(20)
+        while not self._stop.is_set():
+            producer.begin_transaction()
+            for number in range(10):
+                producer.produce("ledger", json.dumps({"entry": number}).encode(), partition=partition)
+            producer.flush(5)
+            self._stop.wait(open_seconds)
+            producer.commit_transaction(10)
+
+    def _consume(
+        self,
+        group: str,
+        client_id: str,
+        pause_seconds: float,
+        topics: tuple[str, ...] = ("orders", "payments"),
+        protocol: str = "classic",
+    ) -> None:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
                 "group.id": group,
                 "client.id": client_id,
+                "group.protocol": protocol,
                 "auto.offset.reset": "earliest",
                 "auto.commit.interval.ms": 1000,
             }
         )
-        consumer.subscribe(["orders", "payments"])
+        consumer.subscribe(list(topics))
         while not self._stop.is_set():
             message = consumer.poll(0.2)
             if message is not None and pause_seconds:

@@ -148,3 +148,22 @@ async def test_a_marker_goes_to_the_leader_and_its_refusal_comes_back(code: Erro
                 await marking
             assert refused.value.code is code
         assert seen == [(5, 2, 3, False)]
+
+
+async def test_many_are_described_by_one_request_to_each_coordinator() -> None:
+    asked: list[list[str]] = []
+
+    def describe(version: int, request: Any) -> Any:
+        asked.append(request.transactional_ids)
+        one_by_one = [m.DescribeTransactionsRequest(transactional_ids=[key]) for key in (*asked[-1][:2], "nobody")]
+        states = [described(version, single).transaction_states[0] for single in one_by_one]
+        return m.DescribeTransactionsResponse(transaction_states=states)
+
+    async with FakeBroker() as broker, AsyncClient(broker.bootstrap) as client:
+        broker.answers |= {ApiKey.LIST_TRANSACTIONS: listed, ApiKey.DESCRIBE_TRANSACTIONS: describe}
+        found = await client.transactions.describe_many(await client.transactions.list_all())
+        assert asked == [["pay-1", "pay-2", "ship-1"]]
+        assert [(name, one.transactional_id, one.producer_epoch) for name, one in found.items()] == [
+            ("pay-1", "pay-1", 2),
+            ("pay-2", "pay-2", 2),
+        ]

@@ -46,10 +46,6 @@ def _configuration(request: HttpRequest, name: str) -> dict[str, Any]:
     }
 
 
-def _producers(request: HttpRequest, name: str) -> dict[str, Any]:
-    return {"producers": gateway().producers(name)}
-
-
 TABS: list[Tab] = [
     Tab(slug="partitions", label="Partitions", template="ottla/topic/partitions.html", order=10),
     Tab(slug="groups", label="Groups", template="ottla/topic/groups.html", order=30),
@@ -60,7 +56,6 @@ TABS: list[Tab] = [
         fetch=_configuration,
         order=40,
     ),
-    Tab(slug="producers", label="Producers", template="ottla/topic/producers.html", fetch=_producers, order=50),
 ]
 
 

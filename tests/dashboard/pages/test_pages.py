@@ -11,6 +11,7 @@ from broker.client.results import ConfigEntry, ConfigSynonym, ProducerDescriptio
 from dashboard import gateway as gateway_module
 from dashboard.pages.groups import views as group_views
 from dashboard.pages.topics import tabs, views
+from dashboard.transactions import producers
 from tests.dashboard.samples import START_MS, Bench, group, member, offset, partition, sample, topic
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +74,7 @@ class FakeGateway:
 def fake_gateway(monkeypatch: pytest.MonkeyPatch) -> FakeGateway:
     fake = FakeGateway()
     monkeypatch.setattr(tabs, "gateway", lambda: fake)
+    monkeypatch.setattr(producers, "gateway", lambda: fake)
     monkeypatch.setattr(views, "gateway", lambda: fake)
     monkeypatch.setattr(group_views, "gateway", lambda: fake)
     return fake
