@@ -1133,7 +1133,7 @@ _TRANSACTIONS = (
         "transaction.state.log.min.isr",
         INT,
         2,
-        "`min.insync.replicas` of `__transaction_state`.",
+        "`min.insync.replicas` of `__transaction_state`; at most 1 while followers do not replicate.",
         at_least(1),
         importance=HIGH,
         acts=True,

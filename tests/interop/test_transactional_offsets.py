@@ -195,3 +195,48 @@ def test_offsets_pending_at_a_crash_are_pending_after_it_and_end_with_the_next_p
         assert offset_of(own_broker, topic, topic) == (0, 4)
     finally:
         consumer.close()
+
+
+def test_the_coordinators_of_group_and_transaction_may_be_two_brokers(tmp_path: Path) -> None:
+    """Whichever broker coordinates which: verification and markers find their way from one to the other."""
+    small = {
+        "OTTLA_OFFSETS_TOPIC_NUM_PARTITIONS": "4",
+        "OTTLA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
+    }
+    first = BrokerProcess(tmp_path, node_id=1, **small)
+    second = BrokerProcess(tmp_path, node_id=2, **small)
+    second.port, second.internal_port = first.port + 1, first.internal_port + 1
+    with first, second:
+        admin = AdminClient({"bootstrap.servers": first.bootstrap})
+        wait_until(lambda: len(admin.list_topics(timeout=WAIT).brokers) == 2, "both brokers")
+        topic = create_topic(first)
+        names = [f"{topic}-{number}" for number in range(20)]
+        for here, there in ((1, 2), (2, 1)):
+            group = next(name for name in names if coordinator_of(first, name, 0) == here)
+            transactional_id = next(name for name in names if coordinator_of(first, name, 1) == there)
+            consumer = consumer_of(first, group)
+            producer = transactional(first, transactional_id)
+            producer.begin_transaction()
+            producer.produce(topic, b"more")
+            metadata = consumer.consumer_group_metadata()
+            producer.send_offsets_to_transaction([TopicPartition(topic, 0, 7)], metadata, WAIT)
+            producer.commit_transaction(WAIT)
+            (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=WAIT)
+            assert found.offset == 7
+            consumer.close()
+
+
+def coordinator_of(broker: BrokerProcess, key: str, key_type: int) -> int:
+    request = m.FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key])
+    with Wire(broker.port) as wire:
+        return wait_until(
+            lambda: next(
+                (
+                    found.node_id
+                    for found in wire.call(ApiKey.FIND_COORDINATOR, 4, request).coordinators
+                    if found.error_code == 0
+                ),
+                None,
+            ),
+            f"a coordinator of {key}",
+        )
