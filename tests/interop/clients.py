@@ -158,6 +158,29 @@ def read_with_kafka_python(bootstrap: str, topic: str, count: int) -> list[Messa
 
 
 @in_own_process
+def read_committed_with_kafka_python(bootstrap: str, topic: str, last: bytes) -> list[bytes | None]:
+    """What a reader of committed data gets up to the record with the value ``last``."""
+    from kafka import KafkaConsumer
+
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        consumer_timeout_ms=READ_SECONDS_MAX * 1_000,
+    )
+    try:
+        found = []
+        for record in consumer:
+            found.append(record.value)
+            if record.value == last:
+                return found
+        raise AssertionError(f"{last!r} did not arrive")
+    finally:
+        consumer.close()
+
+
+@in_own_process
 def administer_with_kafka_python(bootstrap: str, topic: str) -> tuple[list[str], list[str]]:
     """Create and delete a topic; the topics listed after each step."""
     from kafka.admin import KafkaAdminClient, NewTopic
