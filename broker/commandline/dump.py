@@ -15,18 +15,20 @@ from broker.commandline.record_text import bytes_to_json, headers_to_json
 from broker.errors import KafkaError
 from broker.limits import FRAME_BYTES_MAX
 from broker.protocol.batch import COMPRESSION_NAMES, DELETE_HORIZON, BatchHeader, crc_is_valid
+from broker.protocol.markers import parse_marker
 from broker.protocol.records import iter_records
+from broker.storage.aborted_transactions import decode_fingerprints
 from broker.storage.checkpoints import decode_offsets
 from broker.storage.leader_epochs import LeaderEpochs
 from broker.storage.producer_snapshot import decode_snapshot
 from broker.storage.segment_scan import DamageFound, scan_headers
+from broker.storage.transaction_index import ENTRY
 
 Row = dict[str, Any]
 
 CONTROL_TYPES = {0: "ABORT", 1: "COMMIT", 2: "LEADER_CHANGE", 3: "SNAPSHOT_HEADER", 4: "SNAPSHOT_FOOTER"}
 _INDEX_ENTRY = struct.Struct(">ii")
 _TIME_ENTRY = struct.Struct(">qi")
-_TRANSACTION_ENTRY = struct.Struct(">hqqqq")
 _CONTROL_KEY = struct.Struct(">hh")
 
 
@@ -53,11 +55,13 @@ def dump_file(
         case FileKind.TIME_INDEX:
             yield from _entries(content, _TIME_ENTRY, lambda time, delta: _time_entry(time, base_offset + delta))
         case FileKind.TRANSACTION_INDEX:
-            yield from _entries(content, _TRANSACTION_ENTRY, _transaction_entry)
+            yield from _entries(content, ENTRY, _transaction_entry)
         case FileKind.SNAPSHOT:
             yield from _readable(_snapshot, content)
         case FileKind.EPOCHS:
             yield from _readable(_epochs, content)
+        case FileKind.ABORTED:
+            yield from _readable(_aborted, content)
         case FileKind.OFFSETS:
             yield from _readable(_offsets, content)
         case FileKind.PARTITION_METADATA | FileKind.META_PROPERTIES:
@@ -150,7 +154,9 @@ def _record_row(header: BatchHeader, number: int, record: Any, content_of: Conte
     }
     if header.is_control and record.key is not None and len(record.key) >= _CONTROL_KEY.size:
         _, number = _CONTROL_KEY.unpack_from(record.key)
-        return {**row, "controlType": CONTROL_TYPES.get(number, f"unknown {number}")}
+        row["controlType"] = CONTROL_TYPES.get(number, f"unknown {number}")
+        marker = parse_marker(record.key, record.value)
+        return row if marker is None else {**row, "coordinatorEpoch": marker.coordinator_epoch}
     return {**row, **content_of(record.key, record.value)}
 
 
@@ -216,6 +222,11 @@ def _snapshot(content: bytes) -> Iterator[Row]:
 def _epochs(content: bytes) -> Iterator[Row]:
     for epoch, start in LeaderEpochs.decode(content).entries():
         yield {"kind": "leader epoch", "epoch": epoch, "startOffset": start}
+
+
+def _aborted(content: bytes) -> Iterator[Row]:
+    for base, (count, crc) in sorted(decode_fingerprints(content).items()):
+        yield {"kind": "transaction index", "baseOffset": base, "entries": count, "crc": crc}
 
 
 def _offsets(content: bytes) -> Iterator[Row]:

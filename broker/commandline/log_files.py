@@ -6,6 +6,7 @@ import os
 import re
 from enum import Enum
 
+from broker.storage.aborted_transactions import ABORTED_FILE
 from broker.storage.checkpoints import (
     CLEANER_FILE,
     HIGH_WATERMARK_FILE,
@@ -29,6 +30,7 @@ class FileKind(Enum):
     TRANSACTION_INDEX = "txnindex"
     SNAPSHOT = "snapshot"
     EPOCHS = "leader epochs"
+    ABORTED = "aborted transactions"
     OFFSETS = "offsets"
     PARTITION_METADATA = "partition metadata"
     META_PROPERTIES = "meta properties"
@@ -36,6 +38,7 @@ class FileKind(Enum):
 
 _BY_NAME = {
     LEADER_EPOCH_FILE: FileKind.EPOCHS,
+    ABORTED_FILE: FileKind.ABORTED,
     RECOVERY_POINT_FILE: FileKind.OFFSETS,
     HIGH_WATERMARK_FILE: FileKind.OFFSETS,
     LOG_START_FILE: FileKind.OFFSETS,

@@ -14,14 +14,22 @@ from dataclasses import dataclass, field
 from broker.commandline.cross_checks import EpochCheck, OffsetIndexCheck, SnapshotCheck, TimeIndexCheck
 from broker.commandline.findings import Findings, Severity
 from broker.commandline.log_files import FileKind, ReadOnlyFiles, kind_of
+from broker.commandline.transaction_checks import TransactionIndexCheck
 from broker.errors import KafkaError
 from broker.limits import FRAME_BYTES_MAX
 from broker.protocol.batch import BATCH_LENGTH_MIN, HEADER, HEADER_SIZE, MAGIC, BatchHeader
+from broker.protocol.markers import read_marker
 from broker.protocol.records import iter_records
 from broker.storage.checkpoints import PARTITION_METADATA_FILE, read_partition_metadata
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
 from broker.storage.producer_snapshot import decode_snapshot
-from broker.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_path
+from broker.storage.segment import (
+    INDEX_SUFFIX,
+    LOG_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    TRANSACTION_INDEX_SUFFIX,
+    segment_path,
+)
 from broker.storage.segment_scan import DamageFound, scan_checked
 from broker.types import TopicId
 
@@ -88,6 +96,12 @@ class _Verification:
         self.report.log_start = bases[0]
         self.epochs = EpochCheck(self._path(LEADER_EPOCH_FILE), self._epoch_entries(), self.findings)
         self.snapshots = SnapshotCheck(self.findings)
+        self.transactions = TransactionIndexCheck(
+            self.findings,
+            bases[0],
+            gaps_allowed=self.rules.gaps_allowed,
+            unfinished_allowed=self.rules.torn_tail_allowed,
+        )
         for offset in snapshots:
             self._load_snapshot(offset)
         expected: int | None = bases[0]
@@ -151,6 +165,8 @@ class _Verification:
         """Read one segment; the offset that follows, and whether it was read to its end."""
         # Indexes first: a running broker writes them after the log, so what they say is in the log by then.
         offset_index, time_index = self._indexes(base, newest)
+        transaction_index = segment_path(self.directory, base, TRANSACTION_INDEX_SUFFIX)
+        self.transactions.begin(transaction_index, self.files.read_file(transaction_index), base)
         path = segment_path(self.directory, base, LOG_SUFFIX)
         try:
             fd = self.files.open(path)
@@ -187,6 +203,7 @@ class _Verification:
             self.files.close(fd)
         offset_index.finish(whole=whole)
         time_index.finish(whole=whole)
+        self.transactions.finish(whole=whole, newest=newest)
         return next_offset, whole
 
     def _indexes(self, base: int, newest: bool) -> tuple[OffsetIndexCheck, TimeIndexCheck]:
@@ -206,6 +223,8 @@ class _Verification:
         self.report.batches += 1
         self.report.records += max(0, header.record_count)
         self.snapshots.batch(header)
+        marker = read_marker(self.files.pread(fd, header.size, position)) if header.is_control else None
+        self.transactions.batch(header, marker)
         self.advanced(header.size)
         span = header.last_offset_delta + 1
         if header.record_count < 0 or header.record_count > span or (header.record_count != span and self._exact):
