@@ -1,10 +1,8 @@
-"""ApiVersions v0–4: what this broker speaks.
+"""ApiVersions v0-4: what this broker speaks.
 
-Versions: v1 throttle time, v3 flexible request with client software name and version (KIP-511), v4 finalized
-features whose minimum may be 0. An unknown version is answered by the pipeline in v0 form with error 35 and our own
-range of this key only; the answer's header is always v0.
-Deviations: no feature is finalized yet, so the lists are empty (clients then stay on classic groups and the first
-transaction protocol).
+Versions: v1 throttle time, v3 flexible request with client software name and version (KIP-511) and features (KIP-584), v4
+features whose minimum may be 0; before, that is told as 1, which older clients can read. An unknown version is answered by the
+pipeline in v0 form with error 35 and our own range of this key only; the answer's header is always v0.
 """
 
 from __future__ import annotations
@@ -16,10 +14,11 @@ from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
-from broker.protocol.registry import SERVED, advertised
+from broker.protocol.registry import FEATURES, SERVED, advertised
 
 API = ApiKey.API_VERSIONS
 
+_LEVEL_0_SINCE_VERSION = 4
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
@@ -30,12 +29,25 @@ def handle(request: Request, message: Any, services: Services) -> Any:
             return m.ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST, api_keys=[])
         request.connection.client_software_name = name
         request.connection.client_software_version = version
+    lowest_level = 0 if request.api_version >= _LEVEL_0_SINCE_VERSION else 1
     return m.ApiVersionsResponse(
         api_keys=[
             m.ApiVersionsResponse.ApiVersion(api_key=key, min_version=low, max_version=high)
             for key, low, high in advertised()
         ],
-        finalized_features_epoch=-1,
+        supported_features=[
+            m.ApiVersionsResponse.SupportedFeatureKey(
+                name=feature.name, min_version=max(feature.min_level, lowest_level), max_version=feature.max_level
+            )
+            for feature in FEATURES
+        ],
+        finalized_features_epoch=services.cluster.image.revision,
+        finalized_features=[
+            m.ApiVersionsResponse.FinalizedFeatureKey(
+                name=feature.name, min_version_level=feature.level, max_version_level=feature.level
+            )
+            for feature in FEATURES
+        ],
     )
 
 

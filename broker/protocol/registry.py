@@ -88,6 +88,23 @@ SERVED: dict[int, ApiSpec] = {
 PRODUCE_ADVERTISED_MIN = 0
 """librdkafka before 2.11.1 drops compression silently unless Produce v0 is advertised (KAFKA-18659); Kafka does so too."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """A behaviour clients switch on by what the cluster has agreed on, not by API versions."""
+
+    name: str
+    min_level: int
+    max_level: int
+    level: int
+    """Finalised: what clients may rely on."""
+
+
+FEATURES = (Feature(name="transaction.version", min_level=0, max_level=2, level=2),)
+"""Transactions of version 2 (KIP-890): Produce and TxnOffsetCommit add partitions by themselves, every end raises the epoch.
+
+A feature is listed only with the whole behaviour behind it, on every broker: clients that rely on half of it corrupt data."""
+
 _SERVED_PAIRS = frozenset(
     (spec.key, version) for spec in SERVED.values() for version in range(spec.min_version, spec.max_version + 1)
 )
