@@ -50,8 +50,9 @@ def _single(field: FieldSpec, root: type[Message], kind: str, kinds: dict[str, s
         return _KNOWN_ERRORS
     if kind == "timedelta_i64":
         return st.integers(-(10**6) * _DAY_MS, 10**6 * _DAY_MS)
-    if kind == "datetime_i64":
-        return st.integers(0, 2**31 - 1).map(lambda seconds: seconds * 1000) | st.just(-1)
+    if kind.startswith("datetime_i64"):
+        times = st.integers(0, 2**31 - 1).map(lambda seconds: seconds * 1000)
+        return times if kind.endswith("never null") else times | st.just(-1)
     if field.kind in _INTEGERS:
         return st.integers(*_INTEGERS[field.kind])
     if field.kind == "bool":

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import struct
 import tracemalloc
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +42,10 @@ def special_kinds(api: str, direction: str, version: int) -> dict[str, str]:
         if dataclasses.is_dataclass(cls) and isinstance(cls, type):
             for field in dataclasses.fields(cls):
                 if "kafka_type" in field.metadata:
-                    kinds[f"{cls.__name__}.{field.name}"] = field.metadata["kafka_type"]
+                    kind = field.metadata["kafka_type"]
+                    if kind == "datetime_i64" and type(None) not in get_args(field.type):
+                        kind = "datetime_i64 never null"
+                    kinds[f"{cls.__name__}.{field.name}"] = kind
     return kinds
 
 
