@@ -236,7 +236,7 @@ class GroupCoordinator:
         shard = self._runtime.shard(index)
         producer = event.producer
         if not shard.pending.is_open(producer):
-            token = shard.verifications.begin(producer.producer_id)
+            token = shard.verifications.begin(producer.producer_id, producer.producer_epoch)
             error = ErrorCode.INVALID_TXN_STATE
             try:
                 error = await verify(TopicPartition(OFFSETS_TOPIC, index))

@@ -83,7 +83,7 @@ class GroupShard:
         self._group(record.group_id)
 
     def complete_transaction(self, marker: TransactionMarker) -> None:
-        self.verifications.void(marker.producer_id)
+        self.verifications.void(marker.producer_id, marker.producer_epoch, marker.transaction_version)
         in_force, concerned = self.pending.complete(marker.producer_id, commit=marker.commit)
         for record in in_force:
             self.offsets.replay(record)

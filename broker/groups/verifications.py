@@ -8,30 +8,38 @@ Volatile, bounded by the requests under way. A shard that is thrown away takes i
 
 from __future__ import annotations
 
-from broker.types import ProducerId
+from broker.types import ProducerEpoch, ProducerId
+
+TRANSACTIONS_V2 = 2
+"""``transaction_version`` of a marker whose epoch is above that of the data it ends."""
 
 
 class Verifications:
     def __init__(self) -> None:
-        self._under_way: dict[ProducerId, set[int]] = {}
+        self._under_way: dict[ProducerId, dict[int, ProducerEpoch]] = {}
         self._last = 0
 
-    def begin(self, producer_id: ProducerId) -> int:
+    def begin(self, producer_id: ProducerId, epoch: ProducerEpoch) -> int:
         """Call before asking; ``end`` takes the token."""
         self._last += 1
-        self._under_way.setdefault(producer_id, set()).add(self._last)
+        self._under_way.setdefault(producer_id, {})[self._last] = epoch
         return self._last
 
     def end(self, producer_id: ProducerId, token: int) -> bool:
         """Whether nothing has ended the producer's transaction meanwhile."""
-        tokens = self._under_way.get(producer_id, set())
+        tokens = self._under_way.get(producer_id, {})
         if token not in tokens:
             return False
-        tokens.discard(token)
+        del tokens[token]
         if not tokens:
             del self._under_way[producer_id]
         return True
 
-    def void(self, producer_id: ProducerId) -> None:
-        """The producer's marker has come."""
-        self._under_way.pop(producer_id, None)
+    def void(self, producer_id: ProducerId, marker_epoch: ProducerEpoch, transaction_version: int) -> None:
+        """The producer's marker has come. Under version 2 it carries the epoch of the *next* transaction: who asks with that
+        epoch asks for the next one, and waits for just this marker."""
+        tokens = self._under_way.pop(producer_id, {})
+        if transaction_version >= TRANSACTIONS_V2:
+            kept = {token: epoch for token, epoch in tokens.items() if epoch >= marker_epoch}
+            if kept:
+                self._under_way[producer_id] = kept

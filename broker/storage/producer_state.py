@@ -224,7 +224,7 @@ class ProducerState:
             return None
         entry = self._seen(header.producer_id, header.producer_epoch, seen_ms)
         entry.coordinator_epoch = marker.coordinator_epoch
-        self.verifications.end(entry.producer_id)
+        self.verifications.end_by_marker(entry.producer_id, header.producer_epoch)
         start, entry.transaction_start = entry.transaction_start, NO_OFFSET
         if start == NO_OFFSET:
             return None

@@ -56,6 +56,13 @@ class Verifications:
     def end(self, producer_id: ProducerId) -> None:
         self._by_producer.pop(producer_id, None)
 
+    def end_by_marker(self, producer_id: ProducerId, marker_epoch: ProducerEpoch) -> None:
+        """A transaction has ended here. Under version 2 its marker carries the epoch of the *next* transaction: who asks with
+        that epoch asks for the next one, and waits for just this marker."""
+        known = self._by_producer.get(producer_id)
+        if known is not None and not (known.starts_at_zero and known.epoch >= marker_epoch):
+            del self._by_producer[producer_id]
+
     def expire(self, limit_ms: TimestampMs) -> None:
         for producer_id, verification in tuple(self._by_producer.items()):
             if verification.begun_ms < limit_ms:
