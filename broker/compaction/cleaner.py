@@ -10,7 +10,7 @@ Touches nothing that the broker uses: it opens closed segments for reading and w
 
 from __future__ import annotations
 
-import struct
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from broker.compaction.offset_map import OffsetMap
 from broker.compaction.plan import PlannedCompaction
 from broker.compaction.reading import Moved, SegmentReader, Surveyed, survey
 from broker.compaction.transactions import Marker, TransactionFilter
-from broker.protocol.batch import BatchHeader
+from broker.protocol.batch import BatchHeader, read_header
 from broker.protocol.private import CleanerSettings, ReplacedSegment, SegmentInfo
 from broker.protocol.raw_records import placeholder_batch
 from broker.storage.cleaned_segment import CleanedFacts, CleanedSegment, add_to_digest
@@ -30,6 +30,8 @@ from broker.storage.segment import (
     TRANSACTION_INDEX_SUFFIX,
     segment_path,
 )
+from broker.storage.transaction_index import AbortedTransaction, decode_entries, encode_entries
+from broker.types import Buffer
 
 IO_BUFFER_BYTES_MIN = 64 * 1024
 GROWTH_BYTES_PER_RECORD = 6
@@ -85,6 +87,8 @@ class PartitionPass:
         self._now_ms = now_ms
         self._new_token = new_token
         self._moved = moved
+        self._aborted: dict[int, AbortedTransaction] = {}
+        """By the offset of the marker, as the first look over the log has found them."""
         self._buffer_bytes = max(IO_BUFFER_BYTES_MIN, settings.io_buffer_bytes // max(1, settings.threads))
         self._reader = SegmentReader(filesystem, self._partition.directory, self._buffer_bytes, moved)
         self.result = PassResult(first_dirty_offset=planned.first_dirty_offset)
@@ -93,6 +97,10 @@ class PartitionPass:
         """Raises whatever ``swap`` and ``moved`` raise, and ``DamageFound``, ``KafkaError`` or ``OSError``."""
         segments = [s for s in self._partition.segments if s.end_offset <= self._planned.end_offset]
         surveyed = self._survey(segments)
+        self._aborted = {
+            one.last_offset: AbortedTransaction(one.producer_id, one.first_offset, one.last_offset, one.first_offset)
+            for one in surveyed.aborted
+        }
         cleaner = self._cleaner(surveyed)
         group: _Group | None = None
         try:
@@ -167,11 +175,14 @@ class PartitionPass:
     def _clean(self, group: _Group, segment: SegmentInfo, cleaner: BatchCleaner) -> None:
         for header, whole, marker in self._reader.batches(segment):
             kept = cleaner.clean(header, whole, marker)
+            if header.next_offset == self._planned.end_offset and not _has_records(kept):
+                # Behind it there may be nothing yet, and a log must not end with what readers are not shown.
+                kept = whole
             group.met(header)
             if kept:
                 group.cleaned.append(kept)
                 self._moved(len(kept))
-                if marker is Marker.ABORT:
+                if marker is Marker.ABORT and _has_records(kept):
                     group.abort_markers.add(header.last_offset)
         group.replaced.append(ReplacedSegment(segment.base_offset, segment.end_offset, segment.size_bytes))
         self.result.counts.bytes_read += segment.size_bytes
@@ -201,19 +212,18 @@ class PartitionPass:
         result.counts.bytes_written += cleaned.size
 
     def _transaction_index(self, group: _Group) -> bytes:
-        """The entries of aborted transactions whose markers stay."""
-        kept = []
+        """The entries of aborted transactions whose markers stay; one that the old index lacks is made anew."""
+        known = dict(self._aborted)
         for segment in group.replaced:
             path = segment_path(self._partition.directory, segment.base_offset, TRANSACTION_INDEX_SUFFIX)
             content = self._filesystem.read_file(path) or b""
-            for at in range(0, len(content) - _ABORTED.size + 1, _ABORTED.size):
-                if _ABORTED.unpack_from(content, at)[3] in group.abort_markers:
-                    kept.append(content[at : at + _ABORTED.size])
-        return b"".join(kept)
+            with contextlib.suppress(ValueError):
+                known |= {entry.last_offset: entry for entry in decode_entries(content, segment.base_offset)}
+        return encode_entries(known[marker] for marker in sorted(group.abort_markers) if marker in known)
 
 
-_ABORTED = struct.Struct(">hqqqq")
-"""Version, producer id, first offset, last offset (the marker's), last stable offset."""
+def _has_records(kept: Buffer) -> bool:
+    return bool(kept) and read_header(kept).record_count > 0
 
 
 class _Group:

@@ -27,7 +27,8 @@ class OffsetMap:
         """``keys_max``: more keys than this will not come, so no more is reserved."""
         wanted = size_bytes // ENTRY_BYTES
         if keys_max is not None:
-            wanted = min(wanted, int(keys_max / load_factor) + 1)
+            # With room for rounding down to a prime.
+            wanted = min(wanted, int(1.05 * keys_max / load_factor) + 20)
         self._slots = _prime_up_to(max(SLOTS_MIN, wanted))
         self._digests = bytearray(self._slots * DIGEST_BYTES)
         self._offsets = memoryview(bytearray(self._slots * OFFSET_BYTES)).cast("q")

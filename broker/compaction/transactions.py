@@ -52,7 +52,7 @@ class TransactionSurvey:
                 start = self._open.pop(header.producer_id, None)
                 if marker is Marker.ABORT and start is not None:
                     self.aborted.append(AbortedTransaction(start, header.last_offset, header.producer_id))
-        elif header.is_transactional:
+        elif header.is_transactional and header.record_count:
             self._open.setdefault(header.producer_id, header.base_offset)
 
     def first_undecided(self) -> int | None:
@@ -86,7 +86,7 @@ class TransactionFilter:
                 self._committed.discard(producer_id)
                 return not was_met
             return False
-        if not header.is_transactional:
+        if not header.is_transactional or not header.record_count:
             return False
         if producer_id in self._ongoing:
             self._ongoing[producer_id] = True

@@ -35,10 +35,19 @@ class Log(CompactableLog):
 
     # Read ------------------------------------------------------------------------------------------
 
-    def read(self, offset: int, max_bytes: int, *, upto_offset: int, at_least_one: bool = True) -> list[Buffer]:
+    def read(
+        self,
+        offset: int,
+        max_bytes: int,
+        *,
+        upto_offset: int,
+        at_least_one: bool = True,
+        empty_alone: bool = False,
+    ) -> list[Buffer]:
         """Whole batches from the one that holds ``offset`` on, all below ``upto_offset``; [] at the end.
 
-        With ``at_least_one`` the first batch comes whole even if it is larger than ``max_bytes``. Raises
+        With ``at_least_one`` the first batch comes whole even if it is larger than ``max_bytes``. A copy of the log needs
+        ``empty_alone``: batches that compaction has emptied, also where nothing else is to be read. Raises
         ``KafkaError``: OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR.
         """
         if not self.log_start_offset <= offset <= self.log_end_offset:
@@ -55,7 +64,7 @@ class Log(CompactableLog):
         if self.offline_reason is not None:
             raise self._refusal()
         try:
-            return self._reader.read(offset, max_bytes, upto_offset, at_least_one)
+            return self._reader.read(offset, max_bytes, upto_offset, at_least_one, empty_alone)
         except (DamageFound, OSError) as problem:
             raise self._storage_error(problem) from problem
 

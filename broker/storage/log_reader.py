@@ -35,18 +35,29 @@ class LogReader:
         """Positions changed: the log was truncated."""
         self._positions.clear()
 
-    def read(self, offset: int, max_bytes: int, upto_offset: int, at_least_one: bool) -> list[Buffer]:
+    def read(
+        self, offset: int, max_bytes: int, upto_offset: int, at_least_one: bool, empty_alone: bool
+    ) -> list[Buffer]:
         """Batches from the one that holds ``offset``, below ``upto_offset``; [] if there are none.
 
-        At most ``max_bytes``, except that with ``at_least_one`` the first batch always comes whole. Raises
-        ``DamageFound`` and ``OSError``.
+        At most ``max_bytes``, except that with ``at_least_one`` the first batch always comes whole. Batches that
+        compaction has emptied come with others or, unless ``empty_alone``, not at all: librdkafka takes an answer without
+        a record for one that was cut off and asks for the same again. Raises ``DamageFound`` and ``OSError``.
         """
         segment: Segment | None = self._segments.containing(offset)
         while segment is not None and upto_offset > segment.base_offset:
             position = self._position(segment, offset)
             limit = segment.size if upto_offset >= segment.next_offset else self._position(segment, upto_offset)
             if position < limit:
-                return self._read_at(segment, offset, position, limit, max_bytes, at_least_one)
+                found = self._read_at(segment, offset, position, limit, max_bytes, at_least_one)
+                if empty_alone or not segment.gaps_allowed or not found:
+                    return found
+                empty_upto = _end_if_empty(found[0])
+                if empty_upto < 0:
+                    return found
+                offset = empty_upto
+                segment = self._segments.containing(offset)
+                continue
             segment = self._segments.after(segment)
         return []
 
@@ -99,3 +110,15 @@ class LogReader:
         if len(data) != size:
             raise DamageFound(position + len(data), segment.base_offset, "the file is shorter than it was")
         return data
+
+
+def _end_if_empty(batches: Buffer) -> int:
+    """The offset behind whole batches none of which has a record; -1 if one has."""
+    at, end = 0, -1
+    while at < len(batches):
+        base_offset, length, _, _, _, _, last_offset_delta, _, _, _, _, _, count = HEADER.unpack_from(batches, at)
+        if count:
+            return -1
+        end = base_offset + last_offset_delta + 1
+        at += length + LENGTH_PREFIX_SIZE
+    return end

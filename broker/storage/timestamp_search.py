@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from broker.protocol.batch import BatchHeader
+from broker.protocol.batch import DELETE_HORIZON, BatchHeader
 from broker.storage.environment import LogEnvironment
 from broker.storage.log_segments import LogSegments
 from broker.storage.segment import Segment
@@ -57,7 +57,21 @@ class TimestampSearch:
                 best = segment
         if best is None or best.time_range()[0] < 0:
             return None
-        return self.first_at_or_after(best.time_range()[0], max(start_offset, best.base_offset))
+        found = self.first_at_or_after(best.time_range()[0], max(start_offset, best.base_offset))
+        return self._newest_left(start_offset) if found is None else found
+
+    def _newest_left(self, start_offset: int) -> TimestampedOffset | None:
+        """Compaction emptied the batch that had the largest timestamp and kept it for its producer's sequence."""
+        newest = max(
+            (
+                header.max_timestamp
+                for segment in self._segments.all()
+                for _, header in segment.headers()
+                if header.record_count and header.last_offset >= start_offset
+            ),
+            default=NO_TIMESTAMP,
+        )
+        return None if newest < 0 else self.first_at_or_after(newest, start_offset)
 
     def at(self, offset: int) -> int:
         """The timestamp of the first record at or above ``offset``; -1 if there is none.
@@ -68,10 +82,12 @@ class TimestampSearch:
         segment: Segment | None = self._segments.containing(offset)
         while segment is not None:
             for position, header in segment.headers(segment.find(offset)):
-                if header.last_offset < offset:
+                if header.last_offset < offset or not header.record_count:
                     continue
                 if header.is_log_append_time:
                     return header.max_timestamp
+                if header.attributes & DELETE_HORIZON:
+                    return header.max_timestamp  # the base timestamp is none of a record
                 if header.base_offset >= offset or header.max_timestamp - header.base_timestamp <= SPAN_TOLERATED_MS:
                     return header.base_timestamp
                 for found, timestamp in self._timestamps(segment, position, header):
@@ -90,7 +106,7 @@ class TimestampSearch:
 
     def _timestamps(self, segment: Segment, position: int, header: BatchHeader) -> Iterator[tuple[int, int]]:
         """Offset and timestamp of each record of one batch."""
-        if header.is_log_append_time:
+        if header.is_log_append_time and header.record_count == header.last_offset_delta + 1:
             for offset in range(header.base_offset, header.next_offset):
                 yield offset, header.max_timestamp
             return

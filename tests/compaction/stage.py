@@ -213,7 +213,7 @@ class Stage:
     def _batches(self) -> list[tuple[BatchHeader, memoryview]]:
         position, found = self.log.log_start_offset, []
         while position < self.log.log_end_offset:
-            buffers = self.log.read(position, 300, upto_offset=self.log.log_end_offset)
+            buffers = self.log.read(position, 300, upto_offset=self.log.log_end_offset, empty_alone=True)
             assert buffers, f"nothing at {position}, the log ends at {self.log.log_end_offset}"
             for buffer in buffers:
                 for at, header in scan_batches(buffer):

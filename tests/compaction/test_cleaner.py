@@ -7,6 +7,7 @@ import pytest
 from broker.compaction.cleaning import ProducerTail
 from broker.protocol.batch import DELETE_HORIZON
 from broker.protocol.records import iter_records
+from broker.storage.transaction_index import decode_entries
 from tests.compaction.stage import CONFIG, Stage, small_map, with_config
 from tests.storage.support import PARTITION, TOPIC_ID
 
@@ -318,6 +319,38 @@ def test_indexes_find_every_offset_and_every_time(stage: Stage) -> None:
     assert (newest.offset, newest.timestamp) == (39, written + 390)
 
 
+def test_times_are_those_of_records_that_are_still_there(stage: Stage) -> None:
+    """The newest time was that of a batch that stays, empty, for its producer; another batch has a delete horizon."""
+    began = stage.clock.wall_ms()
+    stage.append((b"a", None), (b"b", b"1"))
+    stage.clock.advance(1_000)
+    stage.append((b"c", b"1"), producer_id=7, producer_epoch=0, base_sequence=0)
+    stage.clock.advance(-500)
+    stage.append((b"c", b"2"))
+    stage.close_segment()
+    stage.compact()
+    assert [header.record_count for header in stage.headers()] == [2, 0, 1]
+    newest = stage.log.max_timestamp()
+    assert newest is not None
+    assert (newest.offset, newest.timestamp) == (3, began + 500)
+    found = stage.log.offset_for_timestamp(began + 1)
+    assert found is not None
+    assert (found.offset, found.timestamp) == (3, began + 500)
+    assert stage.log.offset_for_timestamp(began + 600) is None
+    assert [stage.log.timestamp_at(offset) for offset in range(4)] == [began, began, began + 500, began + 500]
+
+
+def test_a_time_names_an_offset_that_exists_under_log_append_time(stage: Stage) -> None:
+    stage.config = stage.log.config = with_config(message_timestamp_type="LogAppendTime")
+    stage.append((b"a", b"1"), (b"b", b"1"))
+    stage.append((b"a", b"2"))
+    stage.close_segment()
+    stage.compact()
+    found = stage.log.offset_for_timestamp(stage.clock.wall_ms())
+    assert found is not None
+    assert found.offset == 1
+
+
 def test_old_files_are_gone_and_nothing_else_is_left(stage: Stage) -> None:
     for number in range(20):
         stage.append((b"a", b"%d" % number))
@@ -392,3 +425,27 @@ def test_the_topic_is_new_when_it_is_made_again(stage: Stage) -> None:
     stage.compact()
     stage.log_dir.delete_log(PARTITION)
     assert stage.log_dir.create_log(PARTITION, TOPIC_ID, CONFIG).first_dirty_offset is None
+
+
+def test_the_index_of_aborted_transactions_names_the_markers_that_stay(stage: Stage) -> None:
+    transactional(stage, 7, 0, (b"a", b"1"))
+    stage.marker(7, commit=False)
+    stage.append((b"b", b"1"))
+    stage.close_segment()
+    transactional(stage, 8, 0, (b"c", b"1"))
+    stage.marker(8, commit=False)
+    stage.append((b"d", b"1"))
+    stage.close_segment()
+    stage.compact(producers={})
+    names = [name for name in stage.file_names() if name.endswith(".txnindex")]
+    assert names == ["00000000000000000000.txnindex"], "two segments became one"
+    content = stage.disk.read_file(f"{stage.log.directory}/{names[0]}") or b""
+    assert [entry[:3] for entry in decode_entries(content, 0)] == [(7, 0, 1), (8, 3, 4)]
+    stage.clock.advance(CONFIG.delete_retention_ms + 1)
+    stage.compact(producers={})
+    stage.clock.advance(CONFIG.delete_retention_ms + 1)
+    stage.compact(producers={})
+    assert stage.markers() == []
+    assert stage.disk.read_file(f"{stage.log.directory}/{names[0]}") in (None, b"")
+    stage.restart(clean=False)
+    assert stage.table() == {b"b": b"1", b"d": b"1"}

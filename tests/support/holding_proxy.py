@@ -27,6 +27,11 @@ class HoldingProxy:
     def let_go(self) -> None:
         self._released.set()
 
+    def hold(self) -> None:
+        """Hold again, after ``let_go``."""
+        self.is_holding.clear()
+        self._released.clear()
+
     def __enter__(self) -> HoldingProxy:
         self._spawn(self._accept)
         return self
@@ -52,7 +57,11 @@ class HoldingProxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                broker = socket.create_connection(("127.0.0.1", self._broker_port))
+                try:
+                    broker = socket.create_connection(("127.0.0.1", self._broker_port))
+                except ConnectionRefusedError:
+                    client.close()
+                    continue
                 self._open += [client, broker]
                 self._spawn(self._forward_requests, client, broker)
                 self._spawn(self._forward_bytes, broker, client)
@@ -73,4 +82,5 @@ class HoldingProxy:
         with contextlib.suppress(OSError):
             while data := broker.recv(65_536):
                 client.sendall(data)
-            client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)

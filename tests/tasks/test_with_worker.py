@@ -2,110 +2,29 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from django.conf import settings
-from django.core.management import call_command
-from django.db import connections
-from django.db.models import QuerySet
 from django.utils import timezone
-from kombu import Connection
 from pytest_django import DjangoDbBlocker
 
-from broker.client.blocking import Client
 from broker.jobs import heartbeat, runs
 from broker.models import JobRun
 from broker.protocol.api import ApiKey
-from dashboard.project.celery import app
-from dashboard.project.settings import celery_url
-from tests.support.broker_process import BrokerProcess
 from tests.support.holding_proxy import HoldingProxy
-from tests.support.redis_process import RedisProcess
 from tests.support.wait import wait_until
 from tests.support.worker_process import WorkerProcess
-
-DATABASE = "worker"
-OLD_MS = 1_000
-
-
-class Installation:
-    """Broker, Redis, database and worker that belong together, and what a test does with them."""
-
-    def __init__(self, home: Path, broker: BrokerProcess, server: RedisProcess) -> None:
-        self.broker = broker
-        self.server = server
-        self.environment = {
-            "OTTLA_HOME": str(home),
-            "OTTLA_KAFKA": broker.bootstrap,
-            "OTTLA_REDIS_URL": server.url,
-        }
-        self.worker = WorkerProcess(self.environment)
-        self.client = Client(broker.bootstrap)
-        self._queue = Connection(celery_url(server.url), transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS)
-
-    @property
-    def jobs(self) -> QuerySet[JobRun]:
-        return JobRun.objects.using(DATABASE)
-
-    def queue(self, *, topic: str = "", queued_at: datetime | None = None) -> JobRun:
-        return self.jobs.create(
-            kind=JobRun.Kind.RETENTION,
-            broker_id=1,
-            topic=topic,
-            trigger=JobRun.Trigger.PERSON,
-            queued_at=queued_at or timezone.now(),
-        )
-
-    def send(self, task: str, *arguments: int, **options: Any) -> None:
-        app.send_task(task, args=arguments, connection=self._queue, **options)
-
-    def run(self, job: JobRun) -> JobRun:
-        self.send("broker.retention_run", job.pk)
-        return self.finished(job)
-
-    def finished(self, job: JobRun) -> JobRun:
-        wait_until(lambda: self.jobs.get(pk=job.pk).is_finished, f"{job} finishes; worker says:\n{self.worker.output}")
-        return self.jobs.get(pk=job.pk)
-
-    def topic_with_old_records(self, *, partitions: int = 3, **configs: str) -> str:
-        """One expired record in every partition."""
-        name = f"old-{uuid.uuid4().hex[:8]}"
-        self.client.create_topic(name, partitions, 1, {"retention.ms": "3600000", **configs})
-        for partition in range(partitions):
-            self.client.produce(name, b"key", b"old", partition=partition, timestamp_ms=OLD_MS)
-        return name
-
-    def log_starts(self, topic: str, partitions: int = 3) -> list[int]:
-        found = self.client.list_offsets(topic, dict.fromkeys(range(partitions), -2))
-        return [found[partition].offset for partition in range(partitions)]
-
-    def close(self) -> None:
-        self.worker.stop()
-        self.client.close()
-        self._queue.release()
+from tests.tasks.installation import Installation, installed
 
 
 @pytest.fixture(scope="module")
 def installation(
     tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Installation]:
-    home = tmp_path_factory.mktemp("jobs")
-    database = {**connections.settings["default"], "NAME": str(home / "db.sqlite3")}
-    with BrokerProcess(home) as broker, RedisProcess() as server, django_db_blocker.unblock():
-        connections.settings[DATABASE] = database
-        call_command("migrate", database=DATABASE, verbosity=0)
-        made = Installation(home, broker, server)
-        made.worker.start()
+    with installed(tmp_path_factory.mktemp("jobs"), django_db_blocker) as made:
         yield made
-        made.close()
-        connections[DATABASE].close()
-        del connections.settings[DATABASE]
 
 
 @pytest.fixture(autouse=True)
