@@ -45,6 +45,12 @@ def topic_id_of(wire: Wire, topic: str) -> bytes:
     return answer.topics[0].topic_id
 
 
+def leader_epoch_of(wire: Wire, topic: str) -> int:
+    r = m.MetadataRequest
+    answer = wire.call(ApiKey.METADATA, 9, r(topics=[r.MetadataRequestTopic(name=topic)]))
+    return answer.topics[0].partitions[0].leader_epoch
+
+
 def delete_topic(wire: Wire, topic: str) -> None:
     answer = wire.call(ApiKey.DELETE_TOPICS, 5, m.DeleteTopicsRequest(topic_names=[topic], timeout=10_000))
     assert answer.responses[0].error_code == 0

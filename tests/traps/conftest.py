@@ -1,4 +1,4 @@
-"""A connection to the session's broker for every test."""
+"""A connection to the session's broker for every test, and a broker that has been started three times."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.broker_process import BrokerProcess
+from tests.support.topics import batch, create_topic, leader_epoch_of, produce
 from tests.support.wire import Wire
 
 
@@ -14,3 +15,23 @@ from tests.support.wire import Wire
 def wire(broker_process: BrokerProcess) -> Iterator[Wire]:
     with Wire(broker_process.port) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerProcess, str, list[int]]]:
+    """A broker in its third life, a topic with a record from each, and the epoch metadata told in each."""
+    epochs = []
+    with BrokerProcess(tmp_path_factory.mktemp("epochs"), OTTLA_ACK_DURABILITY="os") as broker:
+        with Wire(broker.port) as wire:
+            topic = create_topic(wire)
+        for life in range(3):
+            if life == 1:
+                broker.kill()
+                broker.start()
+            elif life == 2:
+                broker.stop()
+                broker.start()
+            with Wire(broker.port) as wire:
+                epochs.append(leader_epoch_of(wire, topic))
+                produce(wire, topic, batch(b"%d" % life))
+        yield broker, topic, epochs
