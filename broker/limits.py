@@ -87,6 +87,8 @@ CLIENT_INSTANCES_PAGE_MAX = 100
 PRODUCER_BATCHES_CACHED = 5
 """Batches remembered per producer for duplicate detection (KIP-98)."""
 PRODUCERS_PER_PARTITION_MAX = 100_000
+VERIFICATIONS_PER_PARTITION_MAX = 10_000
+"""Producers that wait to write the first batch of a transaction; beyond, the longest waiting has to ask again."""
 DECOMPRESSED_BYTES_MAX = 64 * MIB
 """A batch that inflates beyond this is refused where the broker has to open it."""
 OPEN_SEGMENTS_MAX = 512

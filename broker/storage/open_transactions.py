@@ -33,9 +33,10 @@ class EndedTransaction(NamedTuple):
 
 
 class OpenTransactions:
-    __slots__ = ("_completed", "_open")
+    __slots__ = ("_completed", "_first_open", "_open")
 
     def __init__(self) -> None:
+        self._first_open: Offset | None = None
         self._open: dict[Offset, ProducerId] = {}
         """First offset → producer, ascending."""
         self._completed: deque[tuple[Offset, Offset]] = deque()
@@ -46,6 +47,8 @@ class OpenTransactions:
 
     def begin(self, first_offset: Offset, producer_id: ProducerId) -> None:
         self._open[first_offset] = producer_id
+        if self._first_open is None:
+            self._first_open = first_offset
 
     def end(self, first_offset: Offset, marker_offset: Offset, *, aborted: bool) -> EndedTransaction:
         producer_id = self._open.pop(first_offset)
@@ -53,31 +56,27 @@ class OpenTransactions:
         while completed and completed[-1][0] >= first_offset:
             completed.pop()
         completed.append((first_offset, marker_offset))
-        following = next(iter(self._open), None)
-        stable = marker_offset + 1 if following is None else following
+        if first_offset == self._first_open:
+            self._first_open = next(iter(self._open), None)
+        stable = marker_offset + 1 if self._first_open is None else self._first_open
         return EndedTransaction(producer_id, first_offset, marker_offset, stable, aborted)
 
     def restore(self, starts: Iterable[tuple[Offset, ProducerId]]) -> None:
         """What a snapshot held, in any order."""
         self._open = dict(sorted(starts))
-        self._completed.clear()
-
-    def clear(self) -> None:
-        self._open.clear()
+        self._first_open = next(iter(self._open), None)
         self._completed.clear()
 
     def first_undecided(self) -> Offset | None:
         """Where the oldest transaction without a marker starts."""
-        return next(iter(self._open), None)
+        return self._first_open
 
     def first_unstable(self, high_watermark: Offset) -> Offset | None:
         """Where the oldest transaction starts that is open, or completed at or above ``high_watermark``."""
         completed = self._completed
         while completed and completed[0][1] < high_watermark:
             completed.popleft()
-        if not completed:
-            return next(iter(self._open), None) if self._open else None
-        first = completed[0][0]
-        for undecided in self._open:
-            return undecided if undecided < first else first
-        return first
+        first = self._first_open
+        if not completed or (first is not None and first < completed[0][0]):
+            return first
+        return completed[0][0]

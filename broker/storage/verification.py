@@ -7,6 +7,7 @@ ends the verification, so the stale permission is worth nothing: identity decide
 
 from __future__ import annotations
 
+from broker.limits import VERIFICATIONS_PER_PARTITION_MAX
 from broker.types import ProducerEpoch, ProducerId, TimestampMs
 
 
@@ -49,6 +50,8 @@ class Verifications:
             known.lowest_sequence = min(known.lowest_sequence, sequence)
             return known
         begun = Verification(producer_id, epoch, sequence, now_ms, starts_at_zero=starts_at_zero)
+        if known is None and len(self._by_producer) >= VERIFICATIONS_PER_PARTITION_MAX:
+            self.end(next(iter(self._by_producer)))
         if known is None or known.epoch < epoch:
             self._by_producer[producer_id] = begun
         return begun

@@ -11,6 +11,7 @@ import pytest
 from broker.errors import ErrorCode, KafkaError
 from broker.partition.state import ProposeIsr
 from tests.partition.stage import Stage, image_of, partition_image, topic_image
+from tests.support.topics import batch
 from tests.support.wait import eventually
 
 
@@ -182,6 +183,25 @@ async def test_reads_end_at_the_high_watermark(os_stage) -> None:
     partition.perform(partition.state.on_follower_fetch(2, 1, now_ms=1))
     assert partition.high_watermark == 1
     assert partition.read(0, 1_000)
+
+
+async def test_the_last_stable_offset_waits_until_the_marker_is_replicated(os_stage) -> None:
+    os_stage.show(image_of(topic_image("orders", partition_image(replicas=(1, 2), epoch=1))))
+    partition = os_stage.partition()
+    now_ms = os_stage.clock.wall_ms()
+    data = batch(b"x", timestamp=now_ms, producer_id=7, producer_epoch=0, base_sequence=0, is_transactional=True)
+    os_stage.append(b"before")
+    partition.append(memoryview(data), acks=-1, now_ms=now_ms)
+    partition.append_transaction_marker(
+        producer_id=7, producer_epoch=0, coordinator_epoch=0, commit=True, now_ms=now_ms
+    )
+    os_stage.append(b"after")
+    seen = []
+    for replicated in range(5):
+        partition.perform(partition.state.on_follower_fetch(2, replicated, now_ms=replicated + 1))
+        seen.append((partition.high_watermark, partition.last_stable_offset))
+    assert seen == [(0, 0), (1, 1), (2, 1), (3, 3), (4, 4)]
+    assert [len(partition.read(1, 1_000, isolation_level=level)) for level in (0, 1)] == [1, 1]
 
 
 async def test_isr_proposals_reach_the_owner(os_stage) -> None:

@@ -42,7 +42,7 @@ def naive_last_stable(batches: Batches, end: int) -> int:
     for header, marker in reversed(batches):
         if marker is not None:
             ended.add(header.producer_id)
-        elif header.is_transactional and header.producer_id not in ended:
+        elif header.is_transactional and header.record_count and header.producer_id not in ended:
             stable = header.base_offset
     return stable
 
@@ -54,8 +54,10 @@ def naive_visible(batches: Batches, upto_offset: int) -> list[int]:
     for header, marker in reversed(batches):
         if marker is not None:
             outcome[header.producer_id] = marker.commit
-        elif header.base_offset < upto_offset and (
-            not header.is_transactional or outcome.get(header.producer_id, False)
+        elif (
+            header.record_count
+            and header.base_offset < upto_offset
+            and (not header.is_transactional or outcome.get(header.producer_id, False))
         ):
             visible.append(header.base_offset)
     return visible[::-1]
@@ -84,7 +86,8 @@ def visible_of(log: Log, start: int, max_bytes: int = 300) -> list[int]:
                 marker = read_marker(buffer, at) if header.is_control else None
                 if marker is not None and not marker.commit:
                     aborted.discard(header.producer_id)
-                if not header.is_control and not (header.is_transactional and header.producer_id in aborted):
+                dropped = header.is_transactional and header.producer_id in aborted
+                if header.record_count and not header.is_control and not dropped:
                     visible.append(header.base_offset)
                 position = header.next_offset
         assert not waiting, "a transaction was named that does not reach into the answer"

@@ -7,6 +7,7 @@ import pytest
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.batch import CONTROL, TRANSACTIONAL, BatchHeader
 from broker.protocol.markers import EndTransactionMarker
+from broker.storage import verification
 from broker.storage.open_transactions import EndedTransaction
 from broker.storage.producer_snapshot import decode_snapshot, encode_snapshot
 from broker.storage.producer_state import ProducerState
@@ -218,6 +219,16 @@ def test_a_permission_that_nobody_used_expires() -> None:
 
     assert len(state.verifications) == 0
     assert refusal(state.check_permission, header(0), permission) == ErrorCode.INVALID_TXN_STATE
+
+
+def test_permissions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "VERIFICATIONS_PER_PARTITION_MAX", 3)
+    state = ProducerState()
+    permissions = [state.begin_verification(header(producer=number), 5, starts_at_zero=True) for number in range(4)]
+
+    assert len(state.verifications) == 3
+    assert refusal(state.check_permission, header(producer=0), permissions[0]) == ErrorCode.INVALID_TXN_STATE
+    state.check_permission(header(producer=1), permissions[1])
 
 
 # Snapshots -------------------------------------------------------------------------------------------
