@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from django.conf import settings
 
 from broker.client.asynchronous import AsyncClient
-from broker.client.blocking import Client
+from broker.client.blocking import Client, ResourceType
 from broker.client.errors import ClientConnectionError, ClientTimeoutError
 from broker.client.offset_reset import PartitionFacts, Strategy
 from broker.client.reset_facts import Activity, activity_of, committed_offsets, gather
@@ -32,7 +32,12 @@ from broker.client.results import (
 from broker.client.topics import LATEST
 from broker.errors import ErrorCode, KafkaError
 from broker.jobs.brokers import cluster_secret
-from broker.protocol.private import PartitionInventory
+from broker.protocol.private import (
+    ClientInstanceEntry,
+    ClientMetricsResponse,
+    ConnectionsResponse,
+    PartitionInventory,
+)
 from broker.types import TopicPartition
 
 Parameters = ParamSpec("Parameters")
@@ -91,6 +96,13 @@ class Gateway:
                 raise ClientConnectionError("the address of its internal listener is not known")
             self._internal = self._open_internal()
         return self._internal
+
+    def close(self) -> None:
+        """End both clients' connections; a later call opens them again."""
+        self.client.close()
+        internal, self._internal = self._internal, None
+        if internal is not None:
+            internal.close()
 
     @translated
     def describe_cluster(self) -> ClusterDescription:
@@ -162,6 +174,43 @@ class Gateway:
         stable = self.client.list_offsets(topic, latest, read_committed=True)
         ends = self.client.list_offsets(topic, latest)
         return {partition: (stable[partition].offset, ends[partition].offset) for partition in partitions}
+
+    @translated
+    def connections(
+        self, broker_id: int, *, after: int, limit: int, client_id: str = "", listener: str = ""
+    ) -> ConnectionsResponse:
+        """One page of a broker's connections."""
+        return self.internal.connections(
+            after=after, limit=limit, client_id=client_id, listener=listener, broker_id=broker_id
+        )
+
+    @translated
+    def disconnect(self, broker_id: int, connection_id: int) -> None:
+        self.internal.disconnect(connection_id, broker_id=broker_id)
+
+    @translated
+    def client_instances(self, broker_id: int, *, limit: int) -> ClientMetricsResponse:
+        """Clients with a metrics subscription at this broker, without their values."""
+        return self.internal.client_metrics(limit=limit, values=False, broker_id=broker_id)
+
+    @translated
+    def client_instance(self, broker_id: int, instance_id: bytes) -> ClientInstanceEntry | None:
+        """One of them with the values it pushed last."""
+        answer = self.internal.client_metrics(client_instance_id=instance_id, broker_id=broker_id)
+        return next((one for one in answer.instances if one.client_instance_id == instance_id), None)
+
+    @translated
+    def alter_metrics_subscription(self, name: str, changes: Mapping[str, str | None]) -> None:
+        """Made by its first config, gone with its last."""
+        self.client.alter_client_metrics(name, changes)
+
+    @translated
+    def metrics_subscriptions(self) -> dict[str, dict[str, str]]:
+        """Client-metrics subscriptions with their configs, by name."""
+        return {
+            name: {entry.name: entry.value or "" for entry in self.client.describe_client_metrics(name)}
+            for name in self.client.list_config_resources(ResourceType.CLIENT_METRICS)
+        }
 
     @translated
     def topic_configs(self, name: str) -> list[ConfigEntry]:

@@ -16,6 +16,7 @@ PAGES = (
     ("Overview", "overview", "monitoring"),
     ("Topics", "topics", "topic"),
     ("Groups", "groups", "group"),
+    ("Clients", "clients", "lan"),
     ("Transactions", "transactions", "swap_horiz"),
     ("Jobs", "jobs", "work_history"),
     ("Services", "services", "dns"),

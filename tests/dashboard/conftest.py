@@ -46,10 +46,12 @@ def viewer(client: Client, django_user_model: Any) -> Client:
 
 @pytest.fixture
 def cluster(broker_process: BrokerProcess, settings: Any, live_memory: MemoryStore) -> Iterator[KafkaClient]:
-    """The dashboard's gateway speaks to a real broker; this is another client of it."""
+    """The dashboard's gateway speaks to a real broker, on both of its listeners; this is another client of it."""
     settings.OTTLA_BOOTSTRAP = [broker_process.bootstrap]
+    settings.OTTLA_BOOTSTRAP_INTERNAL = [f"127.0.0.1:{broker_process.internal_port}"]
+    settings.OTTLA_CLUSTER_SECRET_FILE = broker_process.home / "cluster_secret"
     gateway.cache_clear()
     with KafkaClient(broker_process.bootstrap) as client:
         yield client
-    gateway().client.close()
+    gateway().close()
     gateway.cache_clear()
