@@ -6,7 +6,7 @@ import argparse
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from bench import groups, growth, report, rows
+from bench import connections, groups, growth, report, rows
 
 PARTS = {
     "os": lambda scale: rows.produce_and_fetch("os", scale),
@@ -16,6 +16,7 @@ PARTS = {
     "fixed": rows.fixed_costs,
     "growth": growth.growth,
     "groups": groups.groups,
+    "connections": connections.connections,
 }
 
 

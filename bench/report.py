@@ -29,6 +29,8 @@ COLUMNS = {
     "cpu_s": ("CPU s", "{:.2f}"),
     "seconds": ("seconds", "{:.2f}"),
     "rss_mb": ("RSS MB", "{:.0f}"),
+    "kb_each": ("KB each", "{:.1f}"),
+    "connects_s": ("connects/s", "{:,.0f}"),
     "cpu_percent": ("CPU %", "{:.2f}"),
 }
 

@@ -17,8 +17,9 @@ RECEIVE_BUFFER_BYTES = 1 * MIB
 WRITE_BUFFER_HIGH_BYTES = 32 * KIB
 """Start no further request of a connection whose unsent responses exceed this, and count them from here on."""
 WRITE_BUFFER_LOW_BYTES = 8 * KIB
-UNSENT_BYTES_MAX = 512 * MIB
-"""Counted unsent responses of all connections together; beyond it, who has not read for longest is disconnected."""
+UNSENT_BYTES_MAX = 256 * MIB
+"""Counted unsent responses of all connections together; beyond it, who has not read for longest is disconnected. The
+process may take half as much again for it: memory is not given back in the order it was taken."""
 ACCEPT_DELAY_SECONDS_MAX = 30
 """A connection that would wait longer for its turn under ``max.connection.creation.rate`` is refused."""
 OPEN_FILES_RESERVED = 1_024

@@ -20,6 +20,7 @@ from broker.config.definition import INT_MAX
 from broker.handlers.context import ConnectionInfo
 from broker.handlers.reply import Reply
 from broker.network.frames import FrameMemory
+from broker.network.looks import describe
 from broker.network.session import Session
 from broker.protocol.private import ConnectionEntry
 
@@ -180,7 +181,18 @@ class Server:
     ) -> tuple[list[ConnectionEntry], int]:
         found = [session for session in self._sessions.values() if wanted(session.connection)]
         rest = (session for session in found if session.connection.connection_id > after)
-        return [session.describe(now_ms) for session in itertools.islice(rest, limit)], len(found)
+        now = self.loop.time()
+        page = [
+            describe(
+                session,
+                now=now,
+                now_ms=now_ms,
+                age_ms=self._milliseconds_since(session.opened_tick),
+                idle_ms=self._milliseconds_since(session.active_tick),
+            )
+            for session in itertools.islice(rest, limit)
+        ]
+        return page, len(found)
 
     def disconnect(self, connection_id: int) -> bool:
         session = self._sessions.get(connection_id)
@@ -189,7 +201,7 @@ class Server:
         session.disconnect()
         return True
 
-    def milliseconds_since(self, tick: int) -> int:
+    def _milliseconds_since(self, tick: int) -> int:
         return int((self.tick - tick) * TICK_SECONDS * 1_000)
 
     # Called by sessions -----------------------------------------------------------------------------

@@ -20,13 +20,13 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from broker import limits
 from broker.handlers.context import ConnectionInfo
 from broker.handlers.reply import Answer, CloseConnection, Deferred
 from broker.network.frames import PartialFrame
-from broker.protocol.private import ConnectionEntry
+from broker.network.looks import RateMark
 
 if TYPE_CHECKING:
     from broker.network.server import Server
@@ -40,15 +40,6 @@ JOINED_ANSWER_BYTES_MAX = 64 * limits.KIB
 """Answers below this are joined into one write; larger ones go out as the pieces they are."""
 
 
-class RateMark(NamedTuple):
-    """The counters as somebody last saw them."""
-
-    at: float
-    requests: int
-    bytes_in: int
-    bytes_out: int
-
-
 class Session(asyncio.BufferedProtocol):
     __slots__ = (
         "_backlog",
@@ -58,7 +49,6 @@ class Session(asyncio.BufferedProtocol):
         "_frame",
         "_frame_bytes_max",
         "_head",
-        "_mark",
         "_memory",
         "_muted",
         "_out",
@@ -72,9 +62,11 @@ class Session(asyncio.BufferedProtocol):
         "_transport",
         "_unsent",
         "_write_paused",
+        "_written_bytes",
         "active_tick",
         "closed",
         "connection",
+        "mark",
         "opened_tick",
     )
 
@@ -96,13 +88,13 @@ class Session(asyncio.BufferedProtocol):
         self._head = b""
         self._out: list = []
         self._out_bytes = 0
-        self._unsent = 0
+        self._unsent = self._written_bytes = 0
         self._preauth = listener == "internal"
         self._frame_bytes_max = PREAUTH_FRAME_BYTES_MAX if self._preauth else server.frame_bytes_max
         self.connection = ConnectionInfo(0, "", 0, listener)
         self.opened_tick = self.active_tick = server.tick
         self.closed = False
-        self._mark = RateMark(server.loop.time(), 0, 0, 0)
+        self.mark = RateMark(server.loop.time(), 0, 0, 0)
 
     # Life of the connection -------------------------------------------------------------------------
 
@@ -181,38 +173,18 @@ class Session(asyncio.BufferedProtocol):
     def incomplete_bytes(self) -> int:
         return self._frame.length if self._frame is not None else 0
 
-    def describe(self, now_ms: int) -> ConnectionEntry:
-        """This connection as an operator sees it. Rates are measured since the last look that was a second ago."""
-        connection, server = self.connection, self._server
-        now = server.loop.time()
-        mark, seconds = self._mark, max(now - self._mark.at, 0.001)
-        if seconds >= 1:
-            self._mark = RateMark(now, connection.requests_total, connection.bytes_in_total, connection.bytes_out_total)
-        return ConnectionEntry(
-            connection_id=connection.connection_id,
-            listener=connection.listener,
-            peer_host=connection.peer_host,
-            peer_port=connection.peer_port,
-            connected_at_ms=now_ms - server.milliseconds_since(self.opened_tick),
-            idle_ms=server.milliseconds_since(self.active_tick),
-            client_id=connection.client_id,
-            client_software_name=connection.client_software_name,
-            client_software_version=connection.client_software_version,
-            api_versions=dict(connection.api_versions),
-            requests=connection.requests_total,
-            bytes_in=connection.bytes_in_total,
-            bytes_out=connection.bytes_out_total,
-            window_seconds=seconds,
-            requests_per_second=(connection.requests_total - mark.requests) / seconds,
-            bytes_in_per_second=(connection.bytes_in_total - mark.bytes_in) / seconds,
-            bytes_out_per_second=(connection.bytes_out_total - mark.bytes_out) / seconds,
-            throttled_ms=connection.throttled_ms_total,
-            muted=self._muted is not None,
-            client_instance_id=connection.client_instance_id,
-            pending=len(self._pending),
-            waiting_bytes=len(self._backlog or b"") + (0 if self._frame is None else len(self._frame.buffer)),
-            unsent_bytes=0 if self._transport is None else self._transport.get_write_buffer_size(),
-        )
+    def held_bytes(self) -> tuple[int, int]:
+        """(input that waits for its turn, answers the peer has not taken)."""
+        waiting = len(self._backlog or b"") + (0 if self._frame is None else len(self._frame.buffer))
+        return waiting, 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
+    def pending_count(self) -> int:
+        return len(self._pending)
+
+    @property
+    def muted(self) -> bool:
+        return self._muted is not None
 
     # Input ------------------------------------------------------------------------------------------
 
@@ -460,6 +432,7 @@ class Session(asyncio.BufferedProtocol):
             if size > JOINED_ANSWER_BYTES_MAX:
                 self._write_out()
                 if self._transport is not None:
+                    self._written_bytes = size
                     self._transport.writelines(answer)
                 return
             self._out += answer
@@ -470,14 +443,16 @@ class Session(asyncio.BufferedProtocol):
     def _write_out(self) -> None:
         out = self._out
         if out and self._transport is not None:
+            self._written_bytes = self._out_bytes
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
         self._out_bytes = 0
 
     def pause_writing(self) -> None:
+        """What was written last stays in memory whole until its last byte is taken, so all of it counts."""
         self._write_paused = True
         if self._transport is not None:
-            self._note_unsent(self._transport.get_write_buffer_size())
+            self._note_unsent(max(self._transport.get_write_buffer_size(), self._written_bytes))
 
     def resume_writing(self) -> None:
         self._write_paused = False

@@ -45,8 +45,8 @@ LogDirDescription: TypeAlias = tuple[str, ErrorCode, int, int, list[tuple[str, i
 
 TICK_SECONDS = 0.25
 FETCH_ANSWER_BYTES = (
-    (128 * limits.MIB, 8 * limits.MIB),
-    (512 * limits.MIB, 1 * limits.MIB),
+    (limits.UNSENT_BYTES_MAX // 4, 8 * limits.MIB),
+    (limits.UNSENT_BYTES_MAX // 2, 1 * limits.MIB),
     (sys.maxsize, 64 * limits.KIB),
 )
 """(while fewer bytes than this are unsent, an answer may carry this many bytes beyond its first batch)"""
