@@ -44,8 +44,13 @@ def class_path() -> str:
 
 
 def java(main_class: str, *arguments: str, heap_mb: int = 256) -> list[str]:
-    """The command line of one of its programs."""
-    return ["java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-cp", class_path(), main_class, *arguments]
+    """The command line of one of its programs. The class path goes by ``environment``: it is too long to read past."""
+    return ["java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", main_class, *arguments]
+
+
+def environment(*more: str) -> dict[str, str]:
+    """For a process that runs ``java``; ``more`` are directories in front of the jars."""
+    return os.environ | {"CLASSPATH": ":".join((*more, class_path()))}
 
 
 def _cache_file() -> Path:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.apache.class_path import java
+from bench.apache.class_path import environment, java
 from bench.raw import Throughput
 
 SECONDS_MAX = 300
@@ -48,7 +48,7 @@ def consume(bootstrap: str, topic: str, *, count: int, record_bytes: int) -> Thr
 
 def _run(main_class: str, *arguments: str) -> str:
     command = java(main_class, *arguments, heap_mb=512)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
     if done.returncode:
         raise RuntimeError(f"{main_class} failed:\n{(done.stdout + done.stderr)[-2_000:]}")
     return done.stdout

@@ -16,7 +16,7 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from types import TracebackType
 
-from bench.apache.class_path import class_path
+from bench.apache.class_path import environment
 from bench.process import cpu_seconds, free_ports, rss_mb
 
 READY_SECONDS_MAX = 60
@@ -56,7 +56,7 @@ class ApacheKafka:
     name = "Kafka"
 
     def __init__(self, **properties: str) -> None:
-        self._class_path = class_path()
+        self._environment = environment()
         self.port, self._controller_port = free_ports(2)
         self.home = Path(tempfile.mkdtemp(prefix="kafka-bench-"))
         self.started_seconds = 0.0
@@ -73,7 +73,8 @@ class ApacheKafka:
         self._format()
         began = time.monotonic()
         self._process = subprocess.Popen(
-            ["java", *HEAP, *JVM_FLAGS, "-cp", self._class_path, "kafka.Kafka", str(self._config)],
+            ["java", *HEAP, *JVM_FLAGS, "kafka.Kafka", str(self._config)],
+            env=self._environment,
             stdout=(self.home / "server.log").open("wb"),
             stderr=subprocess.STDOUT,
         )
@@ -114,9 +115,7 @@ class ApacheKafka:
 
     def _format(self) -> None:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        command = ["java", "-cp", self._class_path, "kafka.tools.StorageTool", "format"]
-        done = subprocess.run(
-            [*command, "-t", cluster_id, "-c", str(self._config)], capture_output=True, text=True, check=False
-        )
+        command = ["java", "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._config)]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"Apache Kafka's storage cannot be formatted:\n{done.stdout}{done.stderr}")

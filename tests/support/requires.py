@@ -10,7 +10,14 @@ import shutil
 
 import pytest
 
-PACKAGES = {"kcat": "kcat", "chromium": "chromium"}
+PACKAGES = {
+    "kcat": "kcat",
+    "chromium": "chromium",
+    "java": "openjdk-17-jre-headless",
+    "javac": "openjdk-17-jdk-headless",
+    "mvn": "maven",
+    "go": "golang-go",
+}
 """Debian's name for each program; ``make test`` installs them where it may."""
 
 
