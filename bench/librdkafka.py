@@ -63,7 +63,7 @@ def end_to_end(bootstrap: str, topic: str, *, rate: int, seconds: float, acks: s
         ordered = json.loads(reader.stdout.readline())
     finally:
         reader.kill()
-        reader.wait()
+        reader.communicate()
     if len(ordered) < expected:
         raise RuntimeError(f"{len(ordered)} of {expected} records of the latency row arrived")
     return Latency(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from ctypes import POINTER, Structure, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +22,13 @@ from bench.raw import Throughput
 
 BATCH_RECORDS = 10_000
 FLUSH_MS_MAX = 300_000
+SILENT_POLLS_MAX = 100
 PRODUCER, CONSUMER = 0, 1
 _COPY = 2
 _ANY_PARTITION = -1
 _BEGINNING = -2
 _NO_CONSUMER_CLOSE = 8
+_QUEUE_FULL = -184
 
 
 class Message(Structure):
@@ -43,6 +47,27 @@ class Message(Structure):
     ]
 
 
+class TopicPartition(Structure):
+    """``rd_kafka_topic_partition_t``."""
+
+    _fields_ = [
+        ("topic", c_char_p),
+        ("partition", c_int32),
+        ("offset", c_int64),
+        ("metadata", c_void_p),
+        ("metadata_size", c_size_t),
+        ("opaque", c_void_p),
+        ("err", c_int),
+        ("private", c_void_p),
+    ]
+
+
+class TopicPartitionList(Structure):
+    """``rd_kafka_topic_partition_list_t``."""
+
+    _fields_ = [("count", c_int), ("size", c_int), ("items", POINTER(TopicPartition))]
+
+
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "conf_new": (c_void_p, []),
     "conf_set": (c_int, [c_void_p, c_char_p, c_char_p, c_char_p, c_size_t]),
@@ -56,12 +81,12 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "poll_set_consumer": (c_int, [c_void_p]),
     "queue_get_consumer": (c_void_p, [c_void_p]),
     "queue_destroy": (None, [c_void_p]),
-    "topic_partition_list_new": (c_void_p, [c_int]),
-    "topic_partition_list_add": (c_void_p, [c_void_p, c_char_p, c_int32]),
-    "topic_partition_list_set_offset": (c_int, [c_void_p, c_char_p, c_int32, c_int64]),
-    "topic_partition_list_destroy": (None, [c_void_p]),
-    "assign": (c_int, [c_void_p, c_void_p]),
-    "subscribe": (c_int, [c_void_p, c_void_p]),
+    "topic_partition_list_new": (POINTER(TopicPartitionList), [c_int]),
+    "topic_partition_list_add": (POINTER(TopicPartition), [POINTER(TopicPartitionList), c_char_p, c_int32]),
+    "topic_partition_list_destroy": (None, [POINTER(TopicPartitionList)]),
+    "assign": (c_int, [c_void_p, POINTER(TopicPartitionList)]),
+    "subscribe": (c_int, [c_void_p, POINTER(TopicPartitionList)]),
+    "position": (c_int, [c_void_p, POINTER(TopicPartitionList)]),
     "consumer_close": (c_int, [c_void_p]),
     "consume_callback_queue": (c_int, [c_void_p, c_int, c_void_p, c_void_p]),
     "query_watermark_offsets": (
@@ -146,6 +171,8 @@ def produce(
             accepted = rd.produce_batch(
                 handle, 0 if partitions == 1 else _ANY_PARTITION, _COPY, messages, min(left, BATCH_RECORDS)
             )
+            if not accepted and messages[0].err != _QUEUE_FULL:
+                raise RuntimeError(f"librdkafka refuses a record of {record_bytes} bytes: error {messages[0].err}")
             left -= accepted
             rd.poll(client.handle, 0 if accepted else 5)
         unsent = rd.flush(client.handle, FLUSH_MS_MAX)
@@ -179,31 +206,48 @@ def _consume(
         "enable.auto.commit": "false",
         "auto.offset.reset": "earliest",
     }
-    with Client(CONSUMER, settings) as client:
+    with Client(CONSUMER, settings) as client, _partitions(topic, range(partitions)) as everything:
         rd.poll_set_consumer(client.handle)
-        wanted = rd.topic_partition_list_new(partitions)
-        for partition in range(partitions if group is None else 1):
-            rd.topic_partition_list_add(wanted, topic.encode(), partition if group is None else _ANY_PARTITION)
-            if group is None:
-                rd.topic_partition_list_set_offset(wanted, topic.encode(), partition, _BEGINNING)
         queue = rd.queue_get_consumer(client.handle)
         client.written(topic, partitions)  # connect first: the library waits half a second before it asks for leaders
         began = time.monotonic()
-        (rd.assign if group is None else rd.subscribe)(client.handle, wanted)
-        got = 0
-        quiet = 0
-        while got < count and quiet < 100:
+        if group is None:
+            rd.assign(client.handle, everything)
+        else:
+            with _partitions(topic, [_ANY_PARTITION]) as wanted:
+                rd.subscribe(client.handle, wanted)
+        handed_over = quiet = got = 0
+        while quiet < SILENT_POLLS_MAX:
             taken = rd.consume_callback_queue(queue, 100, _nothing(), None)
-            got += max(taken, 0)
+            handed_over += max(taken, 0)
             quiet = 0 if taken > 0 else quiet + 1
+            # Its own events are handed over like records, so only the positions tell.
+            if handed_over >= count and (got := _consumed(client, everything)) >= count:
+                break
         seconds = time.monotonic() - began
         if group is not None:
             rd.consumer_close(client.handle)
         rd.queue_destroy(queue)
-        rd.topic_partition_list_destroy(wanted)
     if got < count:
         raise RuntimeError(f"{got} of {count} records were read from {topic}")
     return Throughput(records=got, megabytes=got * record_bytes / 1e6, seconds=seconds, requests=0)
+
+
+@contextmanager
+def _partitions(topic: str, indexes: Iterable[int]) -> Iterator[Any]:
+    wanted = library().topic_partition_list_new(0)
+    for index in indexes:
+        library().topic_partition_list_add(wanted, topic.encode(), index).contents.offset = _BEGINNING
+    yield wanted
+    library().topic_partition_list_destroy(wanted)
+
+
+def _consumed(client: Client, partitions: Any) -> int:
+    """Records before the positions, of topics that begin at 0."""
+    if library().position(client.handle, partitions):
+        return 0
+    found = partitions.contents
+    return sum(max(found.items[index].offset, 0) for index in range(found.count))
 
 
 @lru_cache(maxsize=1)
