@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.verified import assert_log_is_sound
+
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,8 +29,10 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class BrokerProcess:
     """``with BrokerProcess(tmp_path, OTTLA_ACK_DURABILITY="os") as broker: ... broker.bootstrap``."""
 
-    def __init__(self, home: Path, *, node_id: int = 1, **environment: str) -> None:
+    def __init__(self, home: Path, *, node_id: int = 1, sound: bool = True, **environment: str) -> None:
+        """``sound=False``: the test damages files on purpose; otherwise they are verified when the test is over."""
         self.home = Path(home)
+        self._sound = sound
         self.node_id = node_id
         self.port, self.internal_port = free_ports()
         self.ready_seconds = 0.0
@@ -44,7 +48,9 @@ class BrokerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        stopped_in_order = self.close()
+        if error is None and self._sound and stopped_in_order:
+            assert_log_is_sound(self.data_directory, gaps_allowed=True)
 
     # Addresses --------------------------------------------------------------------------------------
 
@@ -100,18 +106,19 @@ class BrokerProcess:
         self.stop()
         self.start()
 
-    def close(self) -> None:
-        """Whatever state it is in, leave no process behind."""
+    def close(self) -> bool:
+        """Whatever state it is in, leave no process behind. True if it was running and stopped in order."""
         process = self._process
         if process is None:
-            return
+            return False
+        running = process.poll() is None
         if process.poll() is None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS_MAX)
         if process.poll() is None:
             process.kill()
-        self._wait(process)
+        return self._wait(process) == 0 and running
 
     def pause(self) -> None:
         self._running().send_signal(signal.SIGSTOP)
