@@ -86,9 +86,13 @@ class TimeIndexCheck:
 class EpochCheck:
     """Epochs never go back in the log, and the checkpoint names the one that wrote each batch."""
 
-    def __init__(self, path: str, entries: Iterable[tuple[int, int]] | None, findings: Findings) -> None:
-        """``entries`` of the checkpoint; ``None`` if there is none to compare with."""
+    def __init__(
+        self, path: str, entries: Iterable[tuple[int, int]] | None, findings: Findings, *, log_start: int
+    ) -> None:
+        """``entries`` of the checkpoint; ``None`` if there is none to compare with. Below ``log_start`` it has forgotten
+        what records were given up there, although their segment may still be on disk."""
         self._path = path
+        self._log_start = log_start
         self._findings = findings
         self._entries = None if entries is None else list(entries)
         self._index = -1
@@ -106,9 +110,11 @@ class EpochCheck:
             what = f"leader epoch {epoch} follows {self._latest}"
             self._findings.damage(path, what, position=position, offset=header.base_offset)
         self._latest = max(self._latest, epoch)
-        if self._entries is None:
+        if self._entries is None or header.last_offset < self._log_start:
             return
-        while self._index + 1 < len(self._entries) and self._entries[self._index + 1][1] <= header.base_offset:
+        while self._index + 1 < len(self._entries) and self._entries[self._index + 1][1] <= max(
+            header.base_offset, self._log_start
+        ):
             self._index += 1
         told = self._entries[self._index][0] if self._index >= 0 else -1
         # The epochs of the newest segment reach the file with its next flush or roll.

@@ -94,7 +94,9 @@ class _Verification:
             return self.report
         self.report.segments = len(bases)
         self.report.log_start = bases[0]
-        self.epochs = EpochCheck(self._path(LEADER_EPOCH_FILE), self._epoch_entries(), self.findings)
+        self.epochs = EpochCheck(
+            self._path(LEADER_EPOCH_FILE), self._epoch_entries(), self.findings, log_start=self.known.log_start or 0
+        )
         self.snapshots = SnapshotCheck(self.findings)
         self.transactions = TransactionIndexCheck(
             self.findings,

@@ -224,6 +224,19 @@ def test_epochs_that_contradict_the_log_are_damage(cli: Cli, log_dir: Path) -> N
     assert "cannot be read" in damage_of(cli, log_dir)[0][3]
 
 
+def test_deleted_records_that_are_still_on_disk_are_not_missed_in_the_epochs(cli: Cli, tmp_path: Path) -> None:
+    with BrokerProcess(tmp_path) as broker:
+        with Client(broker.bootstrap) as client:
+            client.create_topic("given-up", 1, 1)
+            for _ in range(10):
+                client.produce_batch("given-up", 0, [new_record(None, b"value")])
+            client.delete_records("given-up", {0: 4})
+        broker.stop()
+
+    assert (broker.data_directory / "given-up-0" / "leader-epoch-checkpoint").read_text() == "0\n1\n0 4\n"
+    assert cli.json("verify_log", broker.data_directory)["damage"] == []
+
+
 def test_snapshots_that_do_not_read_or_contradict_are_damage(cli: Cli, log_dir: Path) -> None:
     (path,) = (log_dir / "small-1").glob("*3.snapshot")
     whole = path.read_bytes()
