@@ -23,6 +23,7 @@ from broker.protocol import batch
 from broker.types import OFFSETS_TOPIC, TopicPartition
 from tests.groups.coordinator import World
 from tests.groups.stage import subscription
+from tests.support.wait import eventually
 
 PRODUCER = 900
 
@@ -266,6 +267,31 @@ async def test_a_failed_disk_throws_the_shard_away(transactions: Transactions) -
     with pytest.raises(KafkaError) as refused:
         await transactions.offsets()
     assert refused.value.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+
+
+async def test_a_write_that_fails_halfway_throws_the_shard_away_and_what_was_written_is_read_again() -> None:
+    """Two batches, the second one refused: the first is in the log, so it must be in the shard, too."""
+    async with World(partition_count=1) as world:
+        await world.groups.find("g")
+        partition = world.offsets_partition
+        partition.log.config.max_message_bytes = 1_000
+        written = []
+        append = partition.append
+
+        def only_once(records: memoryview, **how: Any) -> Any:
+            if written:
+                raise KafkaError(ErrorCode.INVALID_PRODUCER_EPOCH)
+            written.append(records)
+            return append(records, **how)
+
+        partition.append = only_once  # type: ignore[method-assign]
+        items = tuple(OffsetToCommit(topic="t", partition=index, offset=5, metadata="m" * 300) for index in (0, 1))
+        transactions = Transactions(world)
+        with pytest.raises(KafkaError) as refused:
+            await transactions.send(CommitOffsets(group_id="g", offsets=items))
+        assert refused.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
+        await eventually(lambda: not any(seat.loading for seat in world.groups.seats()))
+        assert await transactions.offsets(require_stable=True) == {0: ErrorCode.UNSTABLE_OFFSET_COMMIT, 1: -1}
 
 
 # Membership (KIP-447) --------------------------------------------------------------------------------
