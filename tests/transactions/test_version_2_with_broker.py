@@ -45,15 +45,24 @@ def coordinator_of(broker: BrokerProcess, key: str) -> int:
     return int(answer.node_id)
 
 
+def settled_end(client: Client, topic: str, partition: int) -> int:
+    """The log's end, once nothing is open below it. A commit is answered before its markers are written."""
+
+    def ends() -> tuple[int, int]:
+        stable, end = (
+            client.list_offsets(topic, {partition: -1}, read_committed=stable)[partition].offset
+            for stable in (True, False)
+        )
+        return stable, end
+
+    wait_until(lambda: len(set(ends())) == 1, "the last stable offset reaches the end")
+    return ends()[1]
+
+
 def committed(client: Client, topic: str, partition: int = 0) -> list[bytes | None]:
     """What a reader of committed data sees once no transaction is open."""
-    end = client.list_offsets(topic, {partition: -1})[partition].offset
-    wait_until(
-        lambda: client.list_offsets(topic, {partition: -1}, read_committed=True)[partition].offset == end,
-        "the last stable offset reaches the end",
-    )
+    end, offset = settled_end(client, topic, partition), 0
     values: list[bytes | None] = []
-    offset = 0
     while offset < end:
         fetched = client.fetch(topic, partition, offset, read_committed=True, max_wait_ms=10)
         values += [record.value for record in fetched.records]
