@@ -1,4 +1,5 @@
-"""Alerts about background work: what no broker can know. Asks the database and Redis through ``broker.jobs.health``."""
+"""Alerts that telemetry does not carry: about background work, from the database and Redis through ``broker.jobs.health``,
+and about clients and transactions, from the brokers (``cluster_facts``)."""
 
 from __future__ import annotations
 
@@ -10,15 +11,17 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, close_old_connections
 
 from broker.jobs.health import JobsHealth, WorkFact, health
+from dashboard.collector.cluster_facts import ClusterFacts
 from dashboard.live.state import AlertRow
 
 logger = logging.getLogger("ottla.collector")
 _started = time.monotonic()
+_cluster_facts = ClusterFacts()
 
 
 async def gather_facts() -> Sequence[AlertRow]:
     """Never raises for a database in trouble: that is a fact too."""
-    return await sync_to_async(_gather, thread_sensitive=True)()
+    return [*await sync_to_async(_gather, thread_sensitive=True)(), *await sync_to_async(_cluster_facts.gather)()]
 
 
 def _gather() -> Sequence[AlertRow]:

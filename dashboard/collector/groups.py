@@ -7,7 +7,7 @@ nobody tells, has an unknown lag: it is counted apart, never as zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from broker.telemetry.sample import GroupSample, MemberSample, OffsetSample
@@ -115,7 +115,9 @@ def _group_row(group: GroupSample, offsets: list[OffsetRow], lag: _Lag, verdict:
         state=group.state,
         protocol_type=group.protocol_type,
         protocol=group.protocol,
+        type=group.type,
         generation=group.generation,
+        assignment_epoch=group.assignment_epoch,
         coordinator=group.coordinator,
         member_count=len(group.members),
         rebalances=group.rebalances_total,
@@ -176,9 +178,8 @@ def _lag(offsets: list[OffsetRow]) -> _Lag:
 
 
 def _member_row(group: GroupSample, member: MemberSample, offsets: list[OffsetRow], source: int) -> MemberRow:
-    assignment: dict[str, list[int]] = {}
-    for topic, partition in sorted(member.assignment):
-        assignment.setdefault(topic, []).append(partition)
+    owned, target = set(member.assignment), set(member.target)
+    modern = group.type == "consumer"
     lags = [offset.lag for offset in offsets if offset.owner == member.member_id and offset.lag is not None]
     return MemberRow(
         member_id=member.member_id,
@@ -188,7 +189,22 @@ def _member_row(group: GroupSample, member: MemberSample, offsets: list[OffsetRo
         session_timeout_ms=member.session_timeout_ms,
         last_heartbeat_ms=member.last_heartbeat_ms,
         is_leader=member.member_id == group.leader,
-        assignment=list(assignment.items()),
+        assignment=_by_topic(owned),
+        protocol=member.protocol,
+        epoch=member.epoch,
+        state=member.state,
+        coming=_by_topic(target - owned) if modern else [],
+        leaving=_by_topic((owned - target) | set(member.revoking)) if modern else [],
+        topics=sorted(member.topics),
+        topic_regex=member.topic_regex,
+        rack=member.rack,
         lag=sum(lags) if lags else None,
         source=source,
     )
+
+
+def _by_topic(partitions: Iterable[tuple[str, int]]) -> list[tuple[str, list[int]]]:
+    grouped: dict[str, list[int]] = {}
+    for topic, partition in sorted(partitions):
+        grouped.setdefault(topic, []).append(partition)
+    return list(grouped.items())

@@ -203,7 +203,13 @@ class GroupRow(_Row, frozen=True, tag="group"):
     """Kafka's name; pages show ``state_words``."""
     protocol_type: str = ""
     protocol: str = ""
+    """What the members agreed on; of type ``consumer``: the assignor of the server."""
+    type: str = "classic"
+    """``classic`` or ``consumer`` (KIP-848)."""
     generation: int = -1
+    """The group epoch in a group of type ``consumer``; -1 when nobody ever joined."""
+    assignment_epoch: int = -1
+    """Of type ``consumer``: the epoch its targets were made for; below ``generation`` new ones are due."""
     coordinator: int = -1
     member_count: int = 0
     rebalances: int = 0
@@ -260,6 +266,18 @@ class MemberRow(_Row, frozen=True, tag="member"):
     is_leader: bool = False
     assignment: list[tuple[str, list[int]]] = []
     """(topic, its partitions), both sorted."""
+    protocol: str = "classic"
+    """``classic`` or ``consumer``: the one this member speaks, whatever the type of its group."""
+    epoch: int = -1
+    """In a group of type ``consumer``: how far it has followed its group; -2 while a static member is away."""
+    state: str = ""
+    coming: list[tuple[str, list[int]]] = []
+    """Partitions it is to have and does not have yet."""
+    leaving: list[tuple[str, list[int]]] = []
+    """Partitions it has, or may still be reading, and is to give up."""
+    topics: list[str] = []
+    topic_regex: str = ""
+    rack: str = ""
     lag: int | None = None
     source: int = -1
 

@@ -20,6 +20,12 @@ STATE_WORDS = {
     "Stable": "stable",
     "Dead": "gone",
 }
+GROUP_TYPE_WORDS = {"classic": "classic", "consumer": "new (KIP-848)", "share": "share", "streams": "streams"}
+MEMBER_STATE_WORDS = {
+    "Stable": "",
+    "UnrevokedPartitions": "gives up partitions",
+    "UnreleasedPartitions": "waits for partitions that others still have",
+}
 LEVEL_ICONS = {
     "good": "check_circle",
     "warn": "warning",
@@ -111,6 +117,15 @@ def absolute(at_ms: int) -> str:
 
 def state_words(state: str) -> str:
     return STATE_WORDS.get(state, state.lower() or "unknown")
+
+
+def group_type_words(kind: str) -> str:
+    return GROUP_TYPE_WORDS.get(kind, kind or "unknown")
+
+
+def member_state_words(state: str) -> str:
+    """Empty while there is nothing to say."""
+    return MEMBER_STATE_WORDS.get(state, state.lower())
 
 
 def partition_ranges(partitions: list[int]) -> str:

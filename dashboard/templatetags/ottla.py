@@ -31,6 +31,8 @@ FORMATS = {
 PALETTE_SIZE = 8
 
 register.filter("state_words", text.state_words)
+register.filter("group_type_words", text.group_type_words)
+register.filter("member_state_words", text.member_state_words)
 register.filter("partition_ranges", text.partition_ranges)
 register.filter("epoch_ms", lambda value: int(value.timestamp() * 1000))
 register.filter("milliseconds_words", lambda value: text.duration(value / 1000))

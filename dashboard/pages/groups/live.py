@@ -16,6 +16,12 @@ LEVEL_ORDER = {"bad": 4, "warn": 3, "unknown": 2, "good": 1, "idle": 0}
 GROUP_COLUMNS: dict[str, Column[GroupRow]] = {
     "name": Column(label="Group", value=lambda row: row.group_id),
     "verdict": Column(label="Verdict", value=lambda row: LEVEL_ORDER[row.level], numeric=False),
+    "type": Column(
+        label="Protocol",
+        value=lambda row: row.type,
+        css="ot-wide",
+        title="Classic: members assign partitions among themselves. New (KIP-848): the broker does",
+    ),
     "state": Column(label="State", value=lambda row: row.state, css="ot-wide"),
     "members": Column(label="Members", value=lambda row: row.member_count, numeric=True, css="ot-wide"),
     "topics": Column(label="Topics", value=lambda row: len(row.topics), numeric=True, css="ot-wide"),
@@ -153,7 +159,8 @@ class GroupPage:
         found = {target for target, key in self._row_ids.items() if key in changed}
         if "group" in changed:
             found |= {"group-verdict", "group-tiles"}
-        if any(key.startswith("member:") for key in changed):
+        if "group" in changed or any(key.startswith("member:") for key in changed):
+            # What is said of a member depends on the group's type and epoch.
             found.add("group-members-body")
         return found
 

@@ -1,0 +1,95 @@
+"""Alerts that need a question to the cluster: clients that quotas hold up, and transactions that hang.
+
+Asked now and then by the collector, like the facts about background work; telemetry does not carry them. A broker that does
+not answer has an alert of its own, so here it only means that nothing is known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from dashboard.clients.reading import read_connections
+from dashboard.gateway import GatewayError
+from dashboard.live.state import TOPICS, AlertRow, TopicRow
+from dashboard.live.store import StoreError, readable_store
+from dashboard.transactions.reading import read_survey
+from dashboard.transactions.survey import TransactionView
+
+THROTTLED_SHARE_MIN = 0.1
+"""Of the time between two looks: a client that is slowed down now and then needs nobody's attention."""
+THROTTLED_SHOWN_MAX = 10
+
+
+class ClusterFacts:
+    """Remembers how long each client has been throttled, to tell whether it still is."""
+
+    def __init__(self) -> None:
+        self._throttled_ms: Mapping[str, int] = {}
+        self._looked_s = 0.0
+
+    def gather(self) -> list[AlertRow]:
+        return [*self._throttled(time.monotonic()), *_hanging()]
+
+    def _throttled(self, now_s: float) -> list[AlertRow]:
+        try:
+            found = read_connections(listener="client")
+        except GatewayError:
+            return []
+        totals: dict[str, int] = {}
+        for one in found.connections:
+            client_id = one.entry.client_id or ""
+            totals[client_id] = totals.get(client_id, 0) + one.entry.throttled_ms
+        before, self._throttled_ms = self._throttled_ms, totals
+        elapsed_ms, self._looked_s = (now_s - self._looked_s) * 1000, now_s
+        return throttled_alerts(before, totals, elapsed_ms)
+
+
+def throttled_alerts(before: Mapping[str, int], now: Mapping[str, int], elapsed_ms: float) -> list[AlertRow]:
+    """Pure. A client counts when its connections were muted for a tenth of the time since the last look."""
+    shares = {
+        client_id: (total - before[client_id]) / elapsed_ms
+        for client_id, total in now.items()
+        if client_id in before and elapsed_ms > 0
+    }
+    held_up = sorted(client_id for client_id, share in shares.items() if share >= THROTTLED_SHARE_MIN)
+    return [
+        AlertRow(
+            name=f"client-throttled:{client_id}",
+            level="warn",
+            title=f"{client_id or 'A client without an id'} is being throttled",
+            text="Quotas keep it waiting; nothing is refused or lost.",
+            link="clients",
+        )
+        for client_id in held_up[:THROTTLED_SHOWN_MAX]
+    ]
+
+
+def _hanging() -> list[AlertRow]:
+    """Only looked for while somebody is held back: a hanging transaction always holds somebody back."""
+    try:
+        rows = readable_store().read([TOPICS]).rows(TOPICS).values()
+        if not any(isinstance(row, TopicRow) and row.held for row in rows):
+            return []
+        return hanging_alerts(read_survey().hanging)
+    except (GatewayError, StoreError):
+        return []
+
+
+def hanging_alerts(hanging: Sequence[TransactionView]) -> list[AlertRow]:
+    """Pure."""
+    if not hanging:
+        return []
+    count = len(hanging)
+    partitions = sorted({str(held.topic_partition) for one in hanging for held in one.held})
+    shown = ", ".join(partitions[:3]) + (" and others" if len(partitions) > 3 else "")
+    return [
+        AlertRow(
+            name="transactions-hanging",
+            level="bad",
+            title="A transaction hangs" if count == 1 else f"{count} transactions hang",
+            text=f"Nobody will end {'it' if count == 1 else 'them'}: readers of committed records wait at {shown}.",
+            since_ms=min(one.start_ms for one in hanging),
+            link="transactions",
+        )
+    ]
