@@ -32,7 +32,7 @@ from broker.types import INTERNAL_TOPICS
 if TYPE_CHECKING:
     from broker.handlers.prepared_produce import Preparation
     from broker.storage.log import LogAppend
-    from broker.storage.verification import Verification
+    from broker.storage.verification import Proof
 
 API = ApiKey.PRODUCE
 
@@ -243,8 +243,7 @@ def append_batch(
     client: bool,
     *,
     transactional: bool = False,
-    verified: bool = True,
-    permission: Verification | None = None,
+    proof: Proof | None = None,
 ) -> LogAppend:
     """``transactional``: the request names a transactional id; only then may a batch belong to a transaction."""
     if records is None:
@@ -260,7 +259,7 @@ def append_batch(
     if "compact" in config.cleanup_policy:
         check_keys(records, partition.topic_partition)
     try:
-        return partition.append(records, acks=acks, now_ms=now_ms, verified=verified, permission=permission)
+        return partition.append(records, acks=acks, now_ms=now_ms, proof=proof)
     except KafkaError as error:
         if error.code is ErrorCode.INVALID_TIMESTAMP:
             raise name_timestamps(records, config, now_ms, error) from None

@@ -17,6 +17,7 @@ from broker.handlers.context import Request, Services
 from broker.handlers.produce import append_batch
 from broker.protocol.batch import BatchHeader, read_header
 from broker.protocol.produce import ProduceRequest
+from broker.storage.verification import Proof
 from broker.types import TopicPartition
 
 if TYPE_CHECKING:
@@ -122,16 +123,8 @@ class Admission:
         refusal = self._everything or self._refusals.get(partition.topic_partition)
         if refusal is not None:
             raise refusal
-        return append_batch(
-            partition,
-            records,
-            acks,
-            now_ms,
-            client,
-            transactional=True,
-            verified=self.verified,
-            permission=self._permissions.get(partition.topic_partition),
-        )
+        proof = Proof(self._permissions.get(partition.topic_partition)) if self.verified else None
+        return append_batch(partition, records, acks, now_ms, client, transactional=True, proof=proof)
 
 
 def refusal_of(code: ErrorCode, version: int) -> KafkaError:

@@ -22,6 +22,7 @@ from broker.errors import ErrorCode, KafkaError
 from broker.partition.fetch_waiters import READ_COMMITTED, FetchWaiter, FetchWaiters
 from broker.partition.state import ACKS_ALL, Effects, HighWatermarkAdvanced, PartitionState, ProposeIsr
 from broker.protocol.markers import build_marker
+from broker.storage.verification import Proof
 from broker.types import (
     NO_EPOCH,
     NO_OFFSET,
@@ -189,25 +190,17 @@ class Partition:
         now_ms: TimestampMs,
         leader_epoch: int = NO_EPOCH,
         origin: Origin = "client",
-        verified: bool = False,
-        permission: Verification | None = None,
-        transaction_version: int = 0,
+        proof: Proof | None = None,
     ) -> LogAppend:
         """Append as leader. Raises ``KafkaError``; on return the records are in the log, not yet committed.
 
-        ``verified`` and ``permission``: see ``begin_verification``. ``transaction_version`` is a marker's.
+        ``proof``: see ``begin_verification``.
         """
         state = self.state
         if not state.is_leader or acks == ACKS_ALL or leader_epoch >= 0:
             self._refuse(acks, leader_epoch)
         appended = self.log.append_as_leader(
-            records,
-            leader_epoch=state.leader_epoch,
-            now_ms=now_ms,
-            origin=origin,
-            verified=verified,
-            permission=permission,
-            transaction_version=transaction_version,
+            records, leader_epoch=state.leader_epoch, now_ms=now_ms, origin=origin, proof=proof
         )
         if not appended.duplicate:
             self.bytes_in_total += appended.byte_count
@@ -249,13 +242,13 @@ class Partition:
             now_ms=now_ms,
             leader_epoch=leader_epoch,
             origin="coordinator",
-            transaction_version=transaction_version,
+            proof=Proof(transaction_version=transaction_version),
         )
 
     def begin_verification(
         self, header: BatchHeader, now_ms: TimestampMs, *, starts_at_zero: bool
     ) -> Verification | None:
-        """Before the first batch of a transaction is appended with ``verified``, the transaction coordinator has to be
+        """Before the first batch of a transaction is appended with a ``Proof``, the transaction coordinator has to be
         asked; what this returns is then the batch's permission. ``None``: the transaction is open here already."""
         return self.log.producer_state.begin_verification(header, now_ms, starts_at_zero=starts_at_zero)
 

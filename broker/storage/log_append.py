@@ -27,9 +27,10 @@ from broker.storage.environment import DISK_FULL_ERRNOS
 from broker.storage.flush_ticket import FlushTicket
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE
 from broker.storage.log_state import LogAppend, LogState
-from broker.storage.producer_state import ProducerBatch, Verification
+from broker.storage.producer_state import ProducerBatch
 from broker.storage.roll_policy import is_full, is_old, reserve_bytes, roll_timestamp
 from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
+from broker.storage.verification import Proof
 from broker.types import NO_TIMESTAMP, Buffer
 
 Origin = Literal["client", "coordinator"]
@@ -49,15 +50,12 @@ class AppendableLog(LogState):
         leader_epoch: int,
         now_ms: int,
         origin: Origin = "client",
-        verified: bool = False,
-        permission: Verification | None = None,
-        transaction_version: int = 0,
+        proof: Proof | None = None,
     ) -> LogAppend:
         """Validate, give offsets, write. ``records`` is stamped in place if it may be written to.
 
-        ``verified``: transactional data must continue an open transaction or come with the ``permission`` that
-        ``ProducerState.begin_verification`` gave for it. ``transaction_version`` is that of a marker. Raises
-        ``KafkaError``; then nothing was written.
+        With ``proof``, transactional data must continue an open transaction or have the permission that
+        ``ProducerState.begin_verification`` gave for it. Raises ``KafkaError``; then nothing was written.
         """
         if self._health.failed_reason is not None or self.offline_reason is not None:
             raise self._refusal()
@@ -69,12 +67,12 @@ class AppendableLog(LogState):
                 duplicate = self.producer_state.check(header)
                 if duplicate is not None:
                     return _original(duplicate, config)
-                if verified and header[5] & TRANSACTIONAL:
-                    self.producer_state.check_permission(header, permission)
+                if proof is not None and header[5] & TRANSACTIONAL:
+                    self.producer_state.check_permission(header, proof.permission)
             batches = ((0, header),)
         else:
             batches = validate_coordinator_batches(records, config)
-            self._check_coordinator(records, batches, verified, permission, transaction_version)
+            self._check_coordinator(records, batches, proof)
         append_time = NO_TIMESTAMP
         if config.message_timestamp_type == "LogAppendTime":
             append_time = now_ms
@@ -92,21 +90,17 @@ class AppendableLog(LogState):
         return self._account(segment, records, batches, first_offset, now_ms, append_time)
 
     def _check_coordinator(
-        self,
-        records: Buffer,
-        batches: Sequence[tuple[int, BatchHeader]],
-        verified: bool,
-        permission: Verification | None,
-        transaction_version: int,
+        self, records: Buffer, batches: Sequence[tuple[int, BatchHeader]], proof: Proof | None
     ) -> None:
         state = self.producer_state
         for position, header in batches:
             if header.is_control:
-                state.check_marker(header, read_marker(records, position), transaction_version)
+                version = 0 if proof is None else proof.transaction_version
+                state.check_marker(header, read_marker(records, position), version)
             elif header.has_producer_id:
                 state.check_coordinator(header)
-                if verified and header.is_transactional:
-                    state.check_permission(header, permission)
+                if proof is not None and header.is_transactional:
+                    state.check_permission(header, proof.permission)
 
     def append_as_follower(self, records: Buffer) -> LogAppend:
         """Write what the leader sent: offsets and epochs stay. Raises ``KafkaError``; then nothing was written."""

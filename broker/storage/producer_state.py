@@ -202,7 +202,11 @@ class ProducerState:
 
     def update(self, header: BatchHeader, base_offset: int, seen_ms: int) -> None:
         """Data with a producer id is in the log at ``base_offset``: from an append, a leader, or a replay."""
-        entry = self._seen(header[9], header[10], seen_ms)
+        entry = self._entries.get(header[9])
+        if entry is None or entry.epoch != header[10]:
+            entry = self._seen(header[9], header[10], seen_ms)
+        elif seen_ms > entry.last_seen_ms:
+            entry.last_seen_ms = seen_ms
         delta, first = header[6], header[11]
         if first >= 0:  # a coordinator's batches have no sequence
             entry.batches.append(

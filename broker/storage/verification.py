@@ -7,8 +7,19 @@ ends the verification, so the stale permission is worth nothing: identity decide
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from broker.limits import VERIFICATIONS_PER_PARTITION_MAX
 from broker.types import ProducerEpoch, ProducerId, TimestampMs
+
+
+class Proof(NamedTuple):
+    """What an append brings that must not do more than its coordinator knows of."""
+
+    permission: Verification | None = None
+    """Of data: ``None`` expects to find its transaction open."""
+    transaction_version: int = 0
+    """Of a marker: from 2 on its epoch is above that of the data it ends."""
 
 
 class Verification:
