@@ -66,4 +66,4 @@ class PartitionLog:
         return self._partition.wait_committed(offset)
 
     def read(self, offset: Offset, max_bytes: int) -> Sequence[Buffer]:
-        return self._partition.log.read(offset, max_bytes, upto_offset=self.end_offset)
+        return self._partition.log.read(offset, max_bytes, upto_offset=self.end_offset, empty_alone=True)

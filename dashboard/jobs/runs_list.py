@@ -100,7 +100,7 @@ class RunsList:
             (words, self.url(trigger="" if key == self.trigger else key, page=""), key == self.trigger)
             for key, words in TRIGGERS.items()
         ]
-        effect = ("Deleted something", self.url(effect="" if self.effect else "1", page=""), self.effect)
+        effect = ("Freed something", self.url(effect="" if self.effect else "1", page=""), self.effect)
         return [*states, *triggers, effect]
 
     @property

@@ -6,6 +6,7 @@ template serves the page and the poll.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -24,7 +25,7 @@ from redis.exceptions import RedisError
 import dashboard.project.celery  # noqa: F401  (where tasks are sent: the web process has no other reason to load it)
 from broker.jobs import brokers, runs
 from broker.models import JobRun
-from broker.tasks import request_retention
+from broker.tasks import request_compaction, request_retention
 from dashboard.audit import record
 from dashboard.gateway import GatewayError, gateway
 from dashboard.jobs.runs_list import RunsList
@@ -65,6 +66,17 @@ def job(request: HttpRequest, number: int) -> HttpResponse:
 @login_required
 def run_retention(request: HttpRequest) -> HttpResponse:
     """One run per broker, or for one topic or broker only."""
+    return _run(request, "retention", request_retention)
+
+
+@require_POST
+@login_required
+def run_compaction(request: HttpRequest) -> HttpResponse:
+    """The same for compaction, on the brokers' own queues."""
+    return _run(request, "compaction", request_compaction)
+
+
+def _run(request: HttpRequest, work: str, ask: Callable[..., list[JobRun]]) -> HttpResponse:
     if not request.user.has_perm(RUN_PERMISSION):
         raise PermissionDenied("You may not start jobs.")
     topic = request.POST.get("topic", "").strip()
@@ -75,19 +87,17 @@ def run_retention(request: HttpRequest) -> HttpResponse:
     if not refusal:
         try:
             with transaction.atomic():
-                queued = request_retention(
-                    request.user.get_username(), topic=topic, broker_id=int(broker) if broker else None
-                )
+                queued = ask(request.user.get_username(), topic=topic, broker_id=int(broker) if broker else None)
         except (OperationalError, RedisError, OSError) as error:
             refusal = f"The job queue does not take it: {error}"
             for queued_run in queued:
                 runs.cancel(queued_run.pk)
     if refusal:
-        record(request, "run retention", subject, refused=refusal)
-        messages.error(request, f"Retention was not started. {refusal}")
+        record(request, f"run {work}", subject, refused=refusal)
+        messages.error(request, f"{work.capitalize()} was not started. {refusal}")
         return redirect("jobs")
-    record(request, "run retention", subject, after={"runs": [one.pk for one in queued]})
-    messages.success(request, f"Retention of {subject} is queued.")
+    record(request, f"run {work}", subject, after={"runs": [one.pk for one in queued]})
+    messages.success(request, f"{work.capitalize()} of {subject} is queued.")
     return redirect("job", queued[0].pk) if len(queued) == 1 else redirect("jobs")
 
 

@@ -292,7 +292,7 @@ def reach(page: Page, selector: str) -> None:
 
 def test_retention_runs_when_somebody_asks(page: Page) -> None:
     page.goto("/jobs/")
-    expect(page.get_by_text("Next round")).to_be_visible()
+    expect(page.get_by_text("Next retention")).to_be_visible()
     page.get_by_role("button", name="Run retention now").click()
     page.wait_for_url(re.compile(r"/jobs/\d+/$"))
     number = page.url.rstrip("/").rpartition("/")[2]

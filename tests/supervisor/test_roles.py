@@ -72,3 +72,12 @@ def test_every_port_that_will_be_bound_is_checked() -> None:
     options = options_from_environment({"OTTLA_BROKERS": "2"})
     ports = {endpoint.port for endpoint in listening_endpoints(options, service_specs(options)).values()}
     assert ports == {9092, 9093, 19092, 19093, 8000}
+
+
+def test_the_worker_consumes_the_queue_of_every_broker_on_its_machine() -> None:
+    specs = {spec.name: spec for spec in service_specs(options_from_environment({"OTTLA_BROKERS": "2"}))}
+    argv = specs["worker"].argv
+    assert argv[argv.index("--queues") + 1] == "ottla,maintenance.1,maintenance.2"
+    assert argv[argv.index("--concurrency") + 1] == "3"
+    (alone,) = service_specs(options_from_environment({"OTTLA_ONLY": "worker"}))
+    assert alone.argv[alone.argv.index("--queues") + 1] == "ottla,maintenance.1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -256,3 +257,80 @@ def test_a_run_tells_what_it_deleted_and_what_was_refused(viewer: Client) -> Non
     assert "data-poll-part" not in html, "a run that has ended does not change any more"
     assert viewer.get(f"/jobs/{one.pk + 1}/").status_code == 404
     assert viewer.get(f"/jobs/{10**25}/").status_code == 404
+
+
+# Compaction ------------------------------------------------------------------------------------------
+
+COMPACTED = {
+    "planned": 1,
+    "compacted": {
+        "count": 1,
+        "rows": [
+            {
+                "topic": "accounts",
+                "partition": 3,
+                "reason": "min.cleanable.dirty.ratio",
+                "segments": 4,
+                "segments_written": 1,
+                "bytes_before": 4 * 1024 * 1024,
+                "bytes_after": 1024 * 1024,
+                "records_read": 4_000,
+                "records_kept": 900,
+            }
+        ],
+    },
+    "refused": {"count": 1, "rows": [{"topic": "orders", "partition": 0, "why": "the log was truncated"}]},
+}
+
+
+def test_a_compaction_is_told_in_words(viewer: Client) -> None:
+    one = run(
+        kind=JobRun.Kind.COMPACTION,
+        segments_deleted=4,
+        bytes_freed=3 * 1024 * 1024,
+        detail=COMPACTED,
+        progress_done=40,
+        progress_total=100,
+    )
+    assert "Compaction" in page(viewer)
+    html = page(viewer, f"/jobs/{one.pk}/")
+    for words in ("accounts", "4 → 1", "4 MiB", "1 MiB", "900 of 4,000", "4 segments replaced", "40 %"):
+        assert words in html, words
+    assert "the log was truncated" in html
+    assert "nothing is lost" in html
+
+
+def test_a_broker_that_does_not_compact_is_said_on_the_page_of_the_run(viewer: Client) -> None:
+    one = run(kind=JobRun.Kind.COMPACTION, detail={"idle_reason": "log.cleaner.enable is false on this broker."})
+    assert "log.cleaner.enable is false" in page(viewer, f"/jobs/{one.pk}/")
+
+
+def test_compaction_can_be_asked_for_and_goes_to_the_queue_of_its_broker(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    sent: list[tuple[tuple[int, ...], str]] = []
+
+    class Task:
+        @staticmethod
+        def apply_async(arguments: tuple[int, ...], *, queue: str) -> None:
+            sent.append((arguments, queue))
+
+    monkeypatch.setattr("broker.tasks.run_compaction", Task)
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = operator.post("/jobs/compaction/", {})
+    job = JobRun.objects.get(kind=JobRun.Kind.COMPACTION)
+    assert (job.trigger, job.requested_by) == ("person", "operator")
+    assert sent == [((job.pk,), f"maintenance.{job.broker_id}")]
+    assert answer.headers["Location"] == f"/jobs/{job.pk}/"
+
+
+def test_who_may_not_start_jobs_may_not_compact(viewer: Client) -> None:
+    assert viewer.post("/jobs/compaction/", {}).status_code == 403
+
+
+def test_overdue_compaction_is_the_verdict(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    overdue = WorkFact(broker_id=1, succeeded_seconds_ago=900.0, error="There is no log directory.", overdue=True)
+    said(monkeypatch, replace(WELL, compaction=(overdue,)))
+    html = page(viewer)
+    assert "Compaction is overdue on broker 1." in html
+    assert "There is no log directory." in html
