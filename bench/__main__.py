@@ -14,6 +14,7 @@ PARTS = {
     "client": lambda scale: rows.client_throughput("os", scale),
     "latency": rows.latencies,
     "fixed": rows.fixed_costs,
+    "compaction": rows.compactions,
     "growth": growth.growth,
     "groups": groups.groups,
     "connections": connections.connections,

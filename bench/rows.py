@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench import librdkafka, native, raw
+from bench import compaction, librdkafka, native, raw
 from bench.broker import BrokerUnderTest
 
 SIZES = (100, 1_000, 10_000)
@@ -113,6 +113,19 @@ def fixed_costs(scale: float) -> Iterator[Row]:
         yield Row(
             name="1,000 idle partitions",
             figures={"seconds": created, "rss_mb": broker.rss_mb(), "cpu_percent": _idle_cpu(broker, scale)},
+        )
+
+
+def compactions(scale: float) -> Iterator[Row]:
+    """The worker's side of log compaction, and the broker's check of it."""
+    for name, got in compaction.measured(scale):
+        yield Row(
+            name=name,
+            figures={
+                "mb_s": got.megabytes / got.seconds,
+                "records_s": got.records / got.seconds,
+                "kept_percent": 100 * got.kept_megabytes / got.megabytes,
+            },
         )
 
 
