@@ -6,7 +6,7 @@ import argparse
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from bench import connections, groups, growth, report, rows
+from bench import connections, groups, growth, report, rows, sessions
 
 PARTS = {
     "os": lambda scale: rows.produce_and_fetch("os", scale),
@@ -16,6 +16,7 @@ PARTS = {
     "fixed": rows.fixed_costs,
     "compaction": rows.compactions,
     "growth": growth.growth,
+    "sessions": sessions.fetch_sessions,
     "groups": groups.groups,
     "connections": connections.connections,
 }
