@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.client.peers import Peers
+from broker.client_metrics.instances import ClientInstances
 from broker.clock import SystemClock
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import EMPTY_IMAGE, ImageDelta
@@ -114,11 +115,9 @@ class Broker:
         self.sampler = self._new_sampler()
         await self.sampler.start()
         self.quotas = Quotas(self._clock)
-        self.quotas.configure(self.cluster.config)
+        self.client_instances = ClientInstances()
         self.recompressor = Recompressor()
         services = self._services(secret)
-        services.client_instances.configure(self.cluster.image.client_metrics_configs)
-        self.cluster.subscribe(lambda delta: _follow_subscriptions(services, delta))
         self._local_calls = LocalCalls(services)
         # Loading may find decisions whose markers are due at once: the services they go through exist by now.
         await self.transactions.start()
@@ -131,6 +130,8 @@ class Broker:
             on_unsent=self.partitions.limit_answers,
         )
         services.connections = self.server
+        self.quotas.configure(self.cluster.config)
+        self.client_instances.configure(self.cluster.image.client_metrics_configs)
         self.cluster.subscribe(self._on_image)
         self.partitions.start()
         await self.server.listen(self._client_socket, "client")
@@ -200,8 +201,17 @@ class Broker:
         )
 
     def _network_facts(self) -> NetworkFacts:
+        server, quotas = self.server.statistics(), self.quotas.statistics()
         return NetworkFacts(
-            connections=self.server.statistics().connections, requests_total=self.pipeline.requests_total
+            connections=server.connections,
+            requests_total=self.pipeline.requests_total,
+            connections_refused_total=server.refused_total,
+            connections_stalled_total=server.stalled_total,
+            violations_total=server.violations_total,
+            unsent_bytes=server.unsent_bytes,
+            throttled_total=quotas.throttled_total,
+            throttled_ms_total=quotas.throttled_ms_total,
+            client_instances=self.client_instances.statistics().instances,
         )
 
     async def _call_locally(self, api_key: int, api_version: int, message: Any) -> Any:
@@ -232,10 +242,13 @@ class Broker:
             ),
             cluster_secret=secret,
             quotas=self.quotas,
+            client_instances=self.client_instances,
         )
 
     def _on_image(self, delta: ImageDelta) -> None:
-        """Connection limits and quotas may change while the broker runs."""
+        """Connection limits, quotas and subscriptions may change while the broker runs."""
+        if delta.client_metrics_changed:
+            self.client_instances.configure(delta.new.client_metrics_configs)
         if delta.broker_configs_changed:
             self.quotas.configure(self.cluster.config)
             self.server.configure(self._server_settings())
@@ -281,11 +294,6 @@ class Broker:
                 await stopping
             except Exception:
                 logger.exception("the %s did not stop in order", name)
-
-
-def _follow_subscriptions(services: Services, delta: ImageDelta) -> None:
-    if delta.client_metrics_changed:
-        services.client_instances.configure(delta.new.client_metrics_configs)
 
 
 def _possible_connections(wanted: int) -> int:

@@ -17,6 +17,13 @@ class NetworkFacts:
 
     connections: int = 0
     requests_total: int = 0
+    connections_refused_total: int = 0
+    connections_stalled_total: int = 0
+    violations_total: int = 0
+    unsent_bytes: int = 0
+    throttled_total: int = 0
+    throttled_ms_total: int = 0
+    client_instances: int = 0
 
 
 def rss_bytes() -> int:

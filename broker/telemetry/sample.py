@@ -22,6 +22,19 @@ class BrokerSample(msgspec.Struct, frozen=True, omit_defaults=True):
     cpu_seconds: float = 0.0
     rss_bytes: int = 0
     connections: int = 0
+    connections_refused_total: int = 0
+    """Turned away by a limit on connections."""
+    connections_stalled_total: int = 0
+    """Ended because they did not read while too much lay unsent."""
+    violations_total: int = 0
+    """Connections ended because of what the peer sent, or did not send in time."""
+    unsent_bytes: int = 0
+    """Answers that slow readers have not taken."""
+    throttled_total: int = 0
+    """Answers that told their client to wait for its quota."""
+    throttled_ms_total: int = 0
+    client_instances: int = 0
+    """Clients that push metrics to this broker (KIP-714)."""
     requests_total: int = 0
     bytes_in_total: int = 0
     """Record bytes appended from clients."""

@@ -234,3 +234,36 @@ async def test_reading_all_and_writing_it_back_changes_nothing_that_matters(stag
     assert (result.error_code, result.error_message) == (0, None)
     after = (await stage.ask(describe_configs, describe((TOPIC, "a", None)))).results[0].configs
     assert [(e.name, e.value) for e in after] == [(e.name, e.value) for e in before]
+
+
+async def test_a_brokers_list_configs_are_appended_to_and_subtracted_from_for_all_brokers(stage: Stage) -> None:
+    change = incremental(BROKER, "", ("log.cleanup.policy", APPEND, "compact"))
+    (checked,) = (await stage.ask(incremental_alter_configs, change)).responses
+    assert checked.error_code == 0
+    entry = await described(stage, BROKER, "1", "log.cleanup.policy")
+    assert (entry.value, entry.config_source) == ("delete,compact", 3)
+    assert (await described(stage, TOPIC, "a", "cleanup.policy")).value == "compact,delete"
+    await stage.ask(incremental_alter_configs, incremental(BROKER, "", ("log.cleanup.policy", SUBTRACT, "delete")))
+    assert (await described(stage, BROKER, "1", "log.cleanup.policy")).value == "compact"
+    await stage.ask(incremental_alter_configs, incremental(BROKER, "", ("log.cleanup.policy", DELETE, None)))
+    assert (await described(stage, BROKER, "1", "log.cleanup.policy")).config_source == 5
+
+
+async def test_alter_configs_replaces_all_dynamic_configs_of_a_broker(stage: Stage) -> None:
+    await stage.ask(incremental_alter_configs, incremental(BROKER, "1", ("max.connections", SET, "7")))
+    request = m.AlterConfigsRequest
+    resource = request.AlterConfigsResource(
+        resource_type=BROKER, resource_name="1", configs=[request.AlterableConfig(name="message.max.bytes", value="9")]
+    )
+    for validate_only, left in ((True, {"max.connections": "7"}), (False, {"message.max.bytes": "9"})):
+        message = request(resources=[resource], validate_only=validate_only)
+        (result,) = (await stage.ask(alter_configs, message)).responses
+        assert result.error_code == 0
+        assert stage.cluster.image.broker_configs == {"1": left}
+
+
+async def test_what_would_do_nothing_is_refused_for_brokers_too(stage: Stage) -> None:
+    message = incremental(BROKER, "", ("num.io.threads", SET, "16"))
+    (result,) = (await stage.ask(incremental_alter_configs, message)).responses
+    assert result.error_code == ErrorCode.INVALID_CONFIG
+    assert "one event loop" in result.error_message
