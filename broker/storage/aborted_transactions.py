@@ -87,8 +87,8 @@ class AbortedTransactions:
             self._bases.append(segment.base_offset)
         try:
             index.add(ended)
-        except IndexDamaged as damage:
-            index.give_up(str(damage))
+        except (IndexDamaged, OSError) as problem:  # the marker is written: an index may not undo that
+            index.give_up(str(problem))
         return index.path
 
     def overlapping(self, offset: Offset, records: Iterable[Buffer]) -> tuple[tuple[ProducerId, Offset], ...]:
