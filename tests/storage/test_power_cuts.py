@@ -13,6 +13,7 @@ from broker.storage.crash_images import image_after_power_cut
 from broker.storage.log import Log
 from broker.storage.log_dir import LogDir
 from broker.storage.memory_filesystem import MemoryFileSystem
+from tests.storage.committed import append_marker
 from tests.storage.support import (
     PARTITION,
     PATH,
@@ -149,3 +150,21 @@ def test_a_log_start_seen_after_a_kill_does_not_go_back(disk: MemoryFileSystem) 
     log_dir, log = opened(disk)
 
     assert after_power_cut(disk).log_start_offset == log.log_start_offset
+
+
+def test_an_index_of_aborted_transactions_is_as_durable_as_their_markers(disk: MemoryFileSystem) -> None:
+    """The name of the next segment may reach the disk by itself, and then nobody scans the one before any more."""
+    log_dir, log = opened(disk)
+    append(log, b"x", producer_id=7, producer_epoch=0, base_sequence=0, is_transactional=True)
+    append_marker(log, 7, commit=False)
+    flush(log)
+    log_dir.checkpoint()
+    log.roll_if_due(10**15)
+    image = image_after_power_cut(disk.journal)
+    image.write_file(f"{PATH}/{PARTITION}/{2:020d}.log", b"")
+    image.write_file(f"{PATH}/{PARTITION}/{2:020d}.snapshot", b"")
+
+    again = open_log_dir(image, config=SMALL_SEGMENTS).logs[PARTITION]
+
+    assert again.segment_count == 2
+    assert again.aborted_transactions(0, again.read(0, 1_000, upto_offset=2)) == ((7, 0),)
