@@ -7,7 +7,7 @@ Handlers keep no state of their own.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker.client_metrics.instances import ClientInstances
@@ -77,9 +77,9 @@ class Request:
     throttle_ms: int = 0
     """What the answer tells its client to wait."""
 
-    def without_body(self) -> Request:
-        """For an answer that is parked: it must not hold on to the frame."""
-        return replace(self, body=_NO_BODY)
+    def drop_body(self) -> None:
+        """An answer that is parked must not hold on to the frame."""
+        self.body = _NO_BODY
 
     def pause(self) -> None:
         """What follows is waiting and not work."""

@@ -91,7 +91,7 @@ def handle_raw(request: Request, services: Services) -> Reply:
     fetch = decode_fetch(request.api_version, request.body)
     if services.quotas.active:
         fetch = fetch._replace(max_bytes=fetch_bytes_max(request, services, fetch.max_bytes))
-    request = request.without_body()
+    request.drop_body()
     context = context_of(request, fetch, services)
     if isinstance(context, ErrorCode):
         return encode_error(request, context)

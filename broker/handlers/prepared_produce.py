@@ -9,7 +9,6 @@ appended later is a copy of the frame.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -30,29 +29,29 @@ class Preparation(Protocol):
 class PreparedProduce(ParkedProduce):
     """Prepares first, appends then, and from there on waits like any other."""
 
-    __slots__ = ("_append", "_detached", "_preparations", "_preparing", "_results")
+    __slots__ = ("_append", "_preparations", "_preparing", "_results")
 
     def __init__(
         self, request: Request, services: Services, preparations: Sequence[Preparation], append: Append
     ) -> None:
         self._results: list = []
+        body = memoryview(bytearray(request.body))
         super().__init__(request, self._results, services, 0.0)
         self.exclusive = True
         self._preparations = preparations
         self._append = append
-        self._detached = dataclasses.replace(request, body=memoryview(bytearray(request.body)))
-        self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_append())
+        self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_append(body))
         self._preparing.add_done_callback(self._prepared)
 
-    async def _prepare_and_append(self) -> None:
+    async def _prepare_and_append(self, body: memoryview) -> None:
         services = self._services
-        produce = decode_produce(self._detached.api_version, self._detached.body)
+        produce = decode_produce(self._request.api_version, body)
         for preparation in self._preparations:
             await preparation.prepare(produce)
         appended: list[Place] = []
         failed = append_all(
             produce,
-            self._detached,
+            self._request,
             services,
             None,
             self._append,

@@ -58,7 +58,8 @@ class ParkedProduce(Deferred):
 
     def __init__(self, request: Request, topics: list, services: Services, deadline: float) -> None:
         super().__init__()
-        self._request = request.without_body()
+        request.drop_body()
+        self._request = request
         self._services = services
         self._manager = services.partitions
         self._topics = topics
