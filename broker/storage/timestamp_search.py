@@ -61,16 +61,20 @@ class TimestampSearch:
         return self._newest_left(start_offset) if found is None else found
 
     def _newest_left(self, start_offset: int) -> TimestampedOffset | None:
-        """Compaction emptied the batch that had the largest timestamp and kept it for its producer's sequence."""
-        newest = max(
-            (
-                header.max_timestamp
-                for segment in self._segments.all()
-                for _, header in segment.headers()
-                if header.record_count and header.last_offset >= start_offset
-            ),
-            default=NO_TIMESTAMP,
-        )
+        """The record that had the largest timestamp is gone: compaction emptied its batch and kept it for its producer's
+        sequence, or DeleteRecords cut the log in the middle of its batch, whose header still tells of it."""
+        newest = NO_TIMESTAMP
+        for segment in self._segments.all():
+            if segment.next_offset <= start_offset:
+                continue
+            for position, header in segment.headers():
+                if not header.record_count or header.last_offset < start_offset:
+                    continue
+                if header.base_offset >= start_offset:
+                    newest = max(newest, header.max_timestamp)
+                else:
+                    times = self._timestamps(segment, position, header)
+                    newest = max([newest, *(timestamp for offset, timestamp in times if offset >= start_offset)])
         return None if newest < 0 else self.first_at_or_after(newest, start_offset)
 
     def at(self, offset: int) -> int:

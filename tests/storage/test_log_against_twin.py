@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,11 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from broker.clock import ManualClock
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
+from broker.partition.recompression import Target, recompress
+from broker.protocol.batch import COMPRESSION_NAMES
 from broker.protocol.records import iter_records
 from broker.storage.log import Log
 from broker.storage.log_dir import LogDir
 from broker.storage.memory_filesystem import MemoryFileSystem
-from tests.storage.support import NOW_MS, PARTITION, TOPIC_ID, append, batch, flush, open_log_dir, read_all
+from tests.storage.support import NOW_MS, PARTITION, TOPIC_ID, batch, flush, open_log_dir, read_all
 
 PRODUCER = 3
 
@@ -30,6 +32,7 @@ class Entry:
     timestamps: tuple[int, ...]
     epoch: int
     first_sequence: int | None
+    sent: bytes
 
     @property
     def next_offset(self) -> int:
@@ -43,10 +46,14 @@ class LogMachine(RuleBasedStateMachine):
         segment_bytes=st.sampled_from([300, 1_000, 100_000]),
         index_interval_bytes=st.sampled_from([0, 100, 4_096]),
         segment_ms=st.sampled_from([50, 10**9]),
+        preallocate=st.booleans(),
     )
-    def begin(self, segment_bytes: int, index_interval_bytes: int, segment_ms: int) -> None:
+    def begin(self, segment_bytes: int, index_interval_bytes: int, segment_ms: int, preallocate: bool) -> None:
         self.config = TopicConfig(
-            segment_bytes=segment_bytes, index_interval_bytes=index_interval_bytes, segment_ms=segment_ms
+            segment_bytes=segment_bytes,
+            index_interval_bytes=index_interval_bytes,
+            segment_ms=segment_ms,
+            preallocate=preallocate,
         )
         self.disk = MemoryFileSystem()
         self.clock = ManualClock()
@@ -64,15 +71,26 @@ class LogMachine(RuleBasedStateMachine):
 
     # Rules -----------------------------------------------------------------------------------------
 
-    @rule(count=st.integers(1, 4), size=st.integers(0, 120), skew=st.integers(-100, 100), idempotent=st.booleans())
-    def append(self, count: int, size: int, skew: int, idempotent: bool) -> None:
+    @rule(
+        size=st.integers(0, 120),
+        skews=st.lists(st.integers(-100, 100), min_size=1, max_size=4),
+        idempotent=st.booleans(),
+        codec=st.sampled_from(COMPRESSION_NAMES),
+        stored_as=st.none() | st.integers(0, 4),
+    )
+    def append(self, size: int, skews: list[int], idempotent: bool, codec: str, stored_as: int | None) -> None:
+        """``stored_as``: the codec that ``compression.type`` asks for."""
         self.counter += 1
+        count = len(skews)
         values = tuple(b"%d.%d." % (self.counter, index) + b"x" * size for index in range(count))
-        timestamps = tuple(NOW_MS + skew + index for index in range(count))
+        timestamps = tuple(NOW_MS + skew for skew in skews)
         options = {}
         if idempotent:
             options = {"producer_id": PRODUCER, "producer_epoch": 0, "base_sequence": self.sequence}
-        data = batch(*values, timestamps=timestamps, **options)
+        data = batch(*values, timestamps=timestamps, compression=codec, **options)
+        if stored_as is not None:
+            data = recompress(data, Target(codec=stored_as, level=max(1, stored_as)))
+        sent = bytes(data)
         if len(data) > self.config.segment_bytes:
             with pytest.raises(KafkaError) as refused:
                 self.log.append_as_leader(data, leader_epoch=self.epoch, now_ms=NOW_MS)
@@ -81,7 +99,10 @@ class LogMachine(RuleBasedStateMachine):
         result = self.log.append_as_leader(data, leader_epoch=self.epoch, now_ms=NOW_MS)
         assert (result.base_offset, result.last_offset) == (self.end, self.end + count - 1)
         first = self.sequence if idempotent else None
-        self.entries.append(Entry(self.end, values, timestamps, self.epoch, first))
+        if self.config.message_timestamp_type == "LogAppendTime":
+            assert result.log_append_time_ms == NOW_MS
+            timestamps = (NOW_MS,) * count
+        self.entries.append(Entry(self.end, values, timestamps, self.epoch, first, sent))
         self.sequence += count if idempotent else 0
         self.end += count
 
@@ -95,16 +116,13 @@ class LogMachine(RuleBasedStateMachine):
         known = next((e for e in self.log.producer_state.entries() if e.producer_id == PRODUCER), None)
         if known is None or known.last_sequence != self.sequence - 1 or back >= len(known.batches):
             return
-        result = append(
-            self.log,
-            *entry.values,
-            timestamps=entry.timestamps,
-            leader_epoch=self.epoch,
-            producer_id=PRODUCER,
-            producer_epoch=0,
-            base_sequence=entry.first_sequence,
-        )
+        result = self.log.append_as_leader(entry.sent, leader_epoch=self.epoch, now_ms=NOW_MS)
         assert (result.duplicate, result.base_offset) == (True, entry.base_offset)
+
+    @rule(kind=st.sampled_from(("CreateTime", "LogAppendTime")))
+    def change_whose_time_counts(self, kind: str) -> None:
+        self.config = replace(self.config, message_timestamp_type=kind)
+        self.log.config = self.config
 
     @rule()
     def new_epoch(self) -> None:
@@ -202,12 +220,25 @@ class LogMachine(RuleBasedStateMachine):
             entry = next(e for e in self.entries if e.next_offset > offset)
             assert log.epoch_at(offset) == entry.epoch
         self._compare_search(log, expected)
+        self._compare_epochs(log)
 
     def _compare_search(self, log: Log, expected: list[tuple[int, bytes, int]]) -> None:
         for target in (0, NOW_MS - 50, NOW_MS, NOW_MS + 50, NOW_MS + 1_000):
             found = log.offset_for_timestamp(target)
             wanted = next(((offset, time) for offset, _, time in expected if time >= target), None)
             assert (found[:2] if found else None) == wanted
+        newest = max((time for _, _, time in expected), default=None)
+        found = log.max_timestamp()
+        wanted = next(((offset, time) for offset, _, time in expected if time == newest), None)
+        assert (found[:2] if found else None) == wanted
+
+    def _compare_epochs(self, log: Log) -> None:
+        """Where an epoch ended is where the next one that wrote anything began."""
+        for epoch in range(self.epoch + 2):
+            wrote = [entry for entry in self.entries if entry.epoch <= epoch and entry.next_offset > self.start]
+            later = [entry for entry in self.entries if entry.epoch > epoch and entry.next_offset > self.start]
+            if wrote and later:
+                assert log.end_offset_for_epoch(epoch) == (wrote[-1].epoch, later[0].base_offset)
 
     def teardown(self) -> None:
         if hasattr(self, "log_dir"):
@@ -215,7 +246,7 @@ class LogMachine(RuleBasedStateMachine):
 
 
 LogMachine.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

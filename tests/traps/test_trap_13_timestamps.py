@@ -69,6 +69,18 @@ def test_the_largest_timestamp_is_that_of_a_record_and_not_of_its_batch(wire: Wi
     assert offset_at(wire, topic, -3) == (1, NOW_MS + 9)
 
 
+def test_the_largest_timestamp_is_not_that_of_a_deleted_record(wire: Wire) -> None:
+    """The batch's header still tells of it when the log was cut in the middle of the batch."""
+    topic = create_topic(wire)
+    produce(wire, topic, bytes(build_batch([Record(timestamp=NOW_MS + at, value=b"v") for at in (9, 1, 4)])))
+    r = m.DeleteRecordsRequest
+    part = r.DeleteRecordsPartition(partition_index=0, offset=1)
+    request = r(topics=[r.DeleteRecordsTopic(name=topic, partitions=[part])], timeout=10_000)
+    assert wire.call(ApiKey.DELETE_RECORDS, 1, request).topics[0].partitions[0].low_watermark == 1
+    assert offset_at(wire, topic, -3) == (2, NOW_MS + 4)
+    assert offset_at(wire, topic, NOW_MS) == (1, NOW_MS + 1)
+
+
 def test_the_special_times_have_their_meaning_and_their_first_version(wire: Wire) -> None:
     topic = create_topic(wire)
     produce(wire, topic, batch(b"a", b"b"))
