@@ -106,6 +106,11 @@ CLEANER_MAP_BYTES_MIN = 1 * MIB
 # Groups --------------------------------------------------------------------------------------------
 GROUP_PENDING_MEMBERS_MAX = 10_000
 """Ids of one group given out with MEMBER_ID_REQUIRED and not used yet; a further one is refused."""
+SUBSCRIPTION_REGEX_LENGTH_MAX = 4_096
+SUBSCRIPTION_REGEX_MEMORY_BYTES_MAX = 1 * MIB
+"""What one pattern of a subscription may take when it is compiled; a larger one is refused."""
+CONSUMER_GROUP_PARTITIONS_MAX = 100_000
+"""Partitions of all topics one group of the consumer protocol subscribes to; beyond it gets no new targets."""
 MEMBER_ID_PREFIX_LENGTH_MAX = 200
 """Characters of a client or instance id that go into a member id, which is stored as a Kafka string."""
 

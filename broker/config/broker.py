@@ -166,6 +166,7 @@ class BrokerConfig:
     group_consumer_max_assignment_interval_ms: int = _default("group.consumer.max.assignment.interval.ms")
     group_consumer_max_size: int = _default("group.consumer.max.size")
     group_consumer_assignors: tuple[str, ...] = _default("group.consumer.assignors")
+    group_consumer_regex_refresh_interval_ms: int = _default("group.consumer.regex.refresh.interval.ms")
     group_consumer_migration_policy: str = _default("group.consumer.migration.policy")
     group_share_max_size: int = _default("group.share.max.size")
     group_share_session_timeout_ms: int = _default("group.share.session.timeout.ms")

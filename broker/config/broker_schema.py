@@ -866,9 +866,10 @@ _GROUPS = (
     _define(
         "group.coordinator.rebalance.protocols",
         LIST,
-        ("classic",),
-        "Group protocols served. Kafka's default adds consumer and streams; Ottla serves classic so far.",
-        list_of("classic", "consumer", "share", "streams"),
+        ("classic", "consumer"),
+        "Group protocols served; classic always is. Kafka's default adds streams, which Ottla does not serve.",
+        list_of("classic", "consumer"),
+        acts=True,
     ),
     _define(
         "group.coordinator.append.linger.ms",
@@ -930,14 +931,32 @@ _GROUPS = (
     _define(
         "group.consumer.max.assignment.interval.ms", INT, 15_000, "Upper bound of it per group.", at_least(0), acts=True
     ),
-    _define("group.consumer.max.size", INT, INT_MAX, "Most members of a consumer-protocol group.", at_least(1)),
-    _define("group.consumer.assignors", LIST, ("uniform", "range"), "Server-side assignors of the consumer protocol."),
+    _define(
+        "group.consumer.max.size", INT, INT_MAX, "Most members of a consumer-protocol group.", at_least(1), acts=True
+    ),
+    _define(
+        "group.consumer.assignors",
+        LIST,
+        ("uniform", "range"),
+        "Server-side assignors of the consumer protocol; the first is the default.",
+        list_of("uniform", "range"),
+        acts=True,
+    ),
+    _define(
+        "group.consumer.regex.refresh.interval.ms",
+        INT,
+        600_000,
+        "How often at least subscriptions by pattern are resolved anew; new topics are noticed sooner.",
+        at_least(10_000),
+        acts=True,
+    ),
     _define(
         "group.consumer.migration.policy",
         STRING,
         "bidirectional",
         "Which way groups may move between the classic and the consumer protocol.",
         one_of("bidirectional", "upgrade", "downgrade", "disabled"),
+        acts=True,
     ),
     _define(
         "group.share.max.size", INT, 200, "Most members of a share group.", between(1, 1000), refused=_NO_SHARE_GROUPS

@@ -26,6 +26,9 @@ class Decision(Generic[R]):
     """Effects of one event. Timers map to a delay in milliseconds, or ``None`` to cancel."""
 
     records: list[R] = field(default_factory=list)
+    replayed: int = 0
+    """So many of them, the first, are part of the state already: a handler whose next step builds on a record replays it
+    itself. The others are replayed by the runtime."""
     replies: list[tuple[Ticket, object]] = field(default_factory=list)
     timers: dict[TimerKey, int | None] = field(default_factory=dict)
 

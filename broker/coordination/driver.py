@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from broker.clock import Clock
@@ -262,7 +262,7 @@ class CoordinatorRuntime(Generic[S, R]):
             raise
 
     def _perform(self, seat: Seat[S, R], decision: Decision) -> None:
-        for record in decision.records:
+        for record in islice(decision.records, decision.replayed, None):
             seat.shard.replay(record)
         if decision.records:
             if not seat.gathered:

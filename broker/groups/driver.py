@@ -28,7 +28,14 @@ from broker.coordination.transactional import TransactionalRuntime
 from broker.errors import ErrorCode, KafkaError
 from broker.groups.batches import GroupRecordCodec
 from broker.groups.changes import ChangedGroups
+from broker.groups.classic_group import ClassicGroup
 from broker.groups.config import GroupConfig
+from broker.groups.consumer.events import ConsumerHeartbeat, ConsumerHeartbeatReply, DescribedConsumerGroup
+from broker.groups.consumer.group import ConsumerGroup
+from broker.groups.consumer.heartbeat import check_heartbeat
+from broker.groups.consumer.statistics import sample_consumer_group
+from broker.groups.consumer.surroundings import Surroundings
+from broker.groups.consumer.topics import Topics
 from broker.groups.events import (
     CommitOffsets,
     CommitOffsetsInTransaction,
@@ -45,13 +52,15 @@ from broker.groups.events import (
     Sync,
     SyncReply,
 )
-from broker.groups.records import STRING_BYTES_MAX, Record
+from broker.groups.primitives import STRING_BYTES_MAX
+from broker.groups.records import Record
 from broker.groups.shard import GroupShard
 from broker.groups.statistics import sample_group
 from broker.groups.transitions import Transitions
 from broker.protocol.batch import COMPRESSION_NAMES
 from broker.telemetry.sample import GroupSample
 from broker.types import (
+    NO_EPOCH,
     OFFSETS_TOPIC,
     BrokerId,
     LeaderEpoch,
@@ -106,13 +115,14 @@ class GroupCoordinator:
         self._expiry_interval_ms = config.offsets_retention_check_interval_ms
         self.config = _group_config(config)
         self._topic = InternalTopic(OFFSETS_TOPIC, cluster)
+        self._surroundings = Surroundings(cluster)
         self._changes = ChangedGroups()
         self._transitions = Transitions()
         self._expiry_task: asyncio.Task[None] | None = None
         self._runtime: TransactionalRuntime[GroupShard, Record] = TransactionalRuntime(
             name=OFFSETS_TOPIC,
             clock=clock,
-            new_shard=lambda index: GroupShard(self.config),
+            new_shard=self._new_shard,
             codec=GroupRecordCodec(COMPRESSION_NAMES[config.offsets_topic_compression_codec]),
             on_step=self._on_step,
             on_loaded=self._on_loaded,
@@ -145,14 +155,25 @@ class GroupCoordinator:
     def on_resigned(self, topic_partition: TopicPartition) -> None:
         self._runtime.resign(topic_partition.partition)
 
+    def _new_shard(self, index: int) -> GroupShard:
+        shard = GroupShard(self.config)
+        shard.consumer.topics = self._surroundings.topics
+        shard.consumer.settings_of = self._surroundings.settings_of
+        return shard
+
     def _on_delta(self, delta: ImageDelta) -> None:
+        if self._surroundings.follow(delta):
+            for _, shard in self._runtime.serving():
+                # Groups notice with their next heartbeat.
+                shard.consumer.topics = self._surroundings.topics
         deleted = frozenset(topic.name for topic in delta.deleted_topics)
         if deleted:
             for index in self._runtime.seats():
                 self._runtime.propose(index, partial(self._bury, deleted=deleted))
 
     def _on_loaded(self, index: int, shard: GroupShard, now_ms: int) -> Decision[Record]:
-        shard.changed.update(shard.groups)
+        shard.consumer.topics = self._surroundings.topics
+        shard.changed.update(shard.group_ids())
         return self._bury(shard, now_ms)
 
     def _bury(self, shard: GroupShard, now_ms: int, *, deleted: frozenset[str] = frozenset()) -> Decision[Record]:
@@ -221,6 +242,21 @@ class GroupCoordinator:
             event.group_id, lambda shard, ticket, now_ms: shard.leave(event, ticket, now_ms), LeaveReply
         )
 
+    async def consumer_heartbeat(self, event: ConsumerHeartbeat, *, brings_own_id: bool) -> ConsumerHeartbeatReply:
+        """Raises ``KafkaError`` also for what is wrong with the request itself, or with asking this broker for it."""
+        self._require_consumer_protocol()
+        settings = self._surroundings.settings_of(event.group_id)
+        check_heartbeat(event, settings, brings_own_id=brings_own_id, record_bytes_max=self.config.record_bytes_max)
+        return await self._execute(
+            event.group_id,
+            lambda shard, ticket, now_ms: shard.consumer_heartbeat(event, ticket, now_ms),
+            ConsumerHeartbeatReply,
+        )
+
+    def _require_consumer_protocol(self) -> None:
+        if not self._surroundings.serves_consumer_groups:
+            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, "The consumer group protocol is not enabled.")
+
     # Offsets -----------------------------------------------------------------------------------------
 
     async def commit_offsets(self, event: CommitOffsets) -> CommitReply:
@@ -278,13 +314,28 @@ class GroupCoordinator:
         await self._runtime.complete_transaction(partition_index, marker)
 
     async def fetch_offsets(
-        self, group_id: str, wanted: Iterable[tuple[str, int]] | None, *, require_stable: bool = False
+        self,
+        group_id: str,
+        wanted: Iterable[tuple[str, int]] | None,
+        *,
+        require_stable: bool = False,
+        member_id: str | None = None,
+        member_epoch: int = NO_EPOCH,
     ) -> list[FetchedOffset]:
-        """Offsets of the partitions wanted, or of all that have one. An unknown group has none."""
-        return await self._runtime.read(
-            self._index(group_id),
-            lambda shard: shard.fetch_offsets(group_id, wanted, require_stable=require_stable),
-        )
+        """Offsets of the partitions wanted, or of all that have one. An unknown group has none. Who names itself a
+        member of a consumer group is refused unless it is one, in that epoch."""
+
+        def question(shard: GroupShard) -> list[FetchedOffset] | KafkaError:
+            try:
+                shard.check_fetcher(group_id, member_id, member_epoch)
+            except KafkaError as error:
+                return error
+            return shard.fetch_offsets(group_id, wanted, require_stable=require_stable)
+
+        answer = await self._runtime.read(self._index(group_id), question)
+        if isinstance(answer, KafkaError):
+            raise answer
+        return answer
 
     async def delete_offsets(self, group_id: str, wanted: Sequence[tuple[str, int]]) -> DeleteOffsetsReply:
         _require_group_id(group_id)
@@ -298,6 +349,12 @@ class GroupCoordinator:
 
     async def describe(self, group_id: str) -> DescribedGroup | None:
         return await self._runtime.read(self._index(group_id), lambda shard: shard.describe(group_id))
+
+    async def describe_consumer(self, group_id: str) -> tuple[DescribedConsumerGroup | None, Topics]:
+        """``None`` when there is no group of the consumer protocol by this name; and the topics that ids mean."""
+        self._require_consumer_protocol()
+        group = await self._runtime.read(self._index(group_id), lambda shard: shard.consumer.describe(group_id))
+        return group, self._surroundings.topics
 
     async def list_groups(self) -> list[ListedGroup]:
         """The groups coordinated here. Raises COORDINATOR_LOAD_IN_PROGRESS rather than leaving some out."""
@@ -334,9 +391,10 @@ class GroupCoordinator:
     def statistics(self) -> list[GroupSample]:
         """Every group coordinated here, without record timestamps."""
         return [
-            sample_group(group, shard.offsets, self._node_id)
+            self._sample(group, shard)
             for _, shard in self._runtime.serving()
-            for group in shard.groups.values()
+            for group_id in shard.group_ids()
+            if (group := shard.find(group_id)) is not None
         ]
 
     def seats(self) -> list[SeatStatistics]:
@@ -353,25 +411,31 @@ class GroupCoordinator:
             if group is None or shard is None:
                 gone.append(group_id)
             else:
-                changed.append(sample_group(group, shard.offsets, self._node_id))
+                changed.append(self._sample(group, shard))
         return changed, gone
+
+    def _sample(self, group: ClassicGroup | ConsumerGroup, shard: GroupShard) -> GroupSample:
+        if isinstance(group, ClassicGroup):
+            return sample_group(group, shard.offsets, self._node_id)
+        assignor = self._surroundings.settings_of(group.group_id).assignors[0]
+        return sample_consumer_group(group, shard.offsets, self._node_id, self._surroundings.topics, assignor)
 
     def _find_group(self, shards: dict[int, GroupShard], group_id: str) -> tuple[Any, GroupShard | None]:
         try:
             shard = shards.get(self._index(group_id))
         except KafkaError:
             return None, None
-        return (None, None) if shard is None else (shard.groups.get(group_id), shard)
+        return (None, None) if shard is None else (shard.find(group_id), shard)
 
     def _on_step(self, index: int, shard: GroupShard) -> None:
         for group_id in shard.changed:
-            group = shard.groups.get(group_id)
+            group = shard.find(group_id)
             self._changes.touch(group_id, exists=group is not None)
             self._transitions.note(group_id, group)
         shard.changed.clear()
 
     def _on_unloaded(self, index: int, shard: GroupShard) -> None:
-        for group_id in shard.groups:
+        for group_id in shard.group_ids():
             self._changes.touch(group_id, exists=False)
             self._transitions.forget(group_id)
 

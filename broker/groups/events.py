@@ -161,12 +161,15 @@ class DeleteOffsetsReply:
     errors: tuple[ErrorCode, ...] = ()
 
 
+CLASSIC_TYPE, CONSUMER_TYPE = "classic", "consumer"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedGroup:
     group_id: str
     protocol_type: str
     state: str
-    type: str = "classic"
+    type: str = CLASSIC_TYPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,8 @@ from broker.errors import ErrorCode, KafkaError
 from broker.groups.classic_group import ClassicGroup, GroupState
 from broker.groups.config import GroupConfig
 from broker.groups.events import CommitOffsets, FetchedOffset, OffsetToCommit
-from broker.groups.records import STRING_BYTES_MAX, OffsetRecord, OffsetValue
+from broker.groups.primitives import STRING_BYTES_MAX
+from broker.groups.records import OffsetRecord, OffsetValue
 from broker.types import NO_TIMESTAMP, ZERO_TOPIC_ID, TopicId
 
 TopicOffsets: TypeAlias = dict[str, dict[int, OffsetValue]]

@@ -8,6 +8,8 @@ that the shard makes and replays. Called by ``groups/driver.py`` (encode on appe
 | 0, 1 | committed offset of (group, topic, partition) | 0-4 | 4 with the topic id; 1 when the client set a retention; else 3 |
 | 2 | group metadata | 0-4 | 3 |
 
+| 3-8, 16 | groups of the new protocol: see ``consumer/records.py`` | 0 | 0 |
+
 A null value is a tombstone. Keys of other versions belong to protocols this broker does not speak yet; they are
 skipped on load. To write a new version: add it to the reader first, release, then to the writer.
 """
@@ -17,20 +19,27 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from broker.groups.consumer.records import (
+    FIRST_CONSUMER_KEY_VERSION,
+    ConsumerRecord,
+    decode_consumer_record,
+    encode_consumer_record,
+)
+from broker.groups.primitives import (
+    INT16,
+    INT32,
+    INT64,
+    MalformedRecord,
+    Reader,
+    put_compact_string,
+    put_nullable_string,
+    put_string,
+)
 from broker.types import NO_EPOCH, NO_TIMESTAMP, ZERO_TOPIC_ID, Buffer, Offset, TimestampMs, TopicId
 
 OFFSET_KEY_VERSION = 1
 GROUP_KEY_VERSION = 2
-STRING_BYTES_MAX = 32_767
 _TOPIC_ID_TAG = 0
-
-_INT16 = struct.Struct(">h")
-_INT32 = struct.Struct(">i")
-_INT64 = struct.Struct(">q")
-
-
-class MalformedRecord(ValueError):
-    """Bytes that are not what their version says. Never raised for a merely unknown key version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +92,7 @@ class GroupRecord:
     """``None`` deletes the group."""
 
 
-Record = OffsetRecord | GroupRecord
+Record = OffsetRecord | GroupRecord | ConsumerRecord
 
 
 def encode_record(record: Record) -> tuple[bytes, bytes | None]:
@@ -91,14 +100,16 @@ def encode_record(record: Record) -> tuple[bytes, bytes | None]:
     if isinstance(record, OffsetRecord):
         key = b"".join(
             (
-                _INT16.pack(OFFSET_KEY_VERSION),
-                _string(record.group_id),
-                _string(record.topic),
-                _INT32.pack(record.partition),
+                INT16.pack(OFFSET_KEY_VERSION),
+                put_string(record.group_id),
+                put_string(record.topic),
+                INT32.pack(record.partition),
             )
         )
         return key, None if record.value is None else _offset_value(record.value)
-    key = _INT16.pack(GROUP_KEY_VERSION) + _string(record.group_id)
+    if not isinstance(record, GroupRecord):
+        return encode_consumer_record(record)
+    key = INT16.pack(GROUP_KEY_VERSION) + put_string(record.group_id)
     return key, None if record.value is None else encode_group_value(record.value)
 
 
@@ -106,40 +117,42 @@ def decode_record(key: Buffer | None, value: Buffer | None) -> Record | None:
     """The record, or ``None`` for a key version of another protocol. Raises ``MalformedRecord``."""
     if key is None:
         raise MalformedRecord("a record of this topic has no key")
-    reader = _Reader(key)
+    reader = Reader(key)
     version = reader.int16()
     if version in (0, OFFSET_KEY_VERSION):
         group_id, topic, partition = reader.string(), reader.string(), reader.int32()
-        offset_value = None if value is None else _read_offset_value(_Reader(value))
+        offset_value = None if value is None else _read_offset_value(Reader(value))
         return OffsetRecord(group_id=group_id, topic=topic, partition=partition, value=offset_value)
     if version == GROUP_KEY_VERSION:
         group_id = reader.string()
-        return GroupRecord(group_id=group_id, value=None if value is None else _read_group_value(_Reader(value)))
+        return GroupRecord(group_id=group_id, value=None if value is None else _read_group_value(Reader(value)))
+    if version >= FIRST_CONSUMER_KEY_VERSION:
+        return decode_consumer_record(version, reader, value)
     return None
 
 
 def encode_group_value(value: GroupValue) -> bytes:
     """Version 3. Also used to learn whether a group still fits into one record before it is written."""
     parts = [
-        _INT16.pack(3),
-        _string(value.protocol_type),
-        _INT32.pack(value.generation),
-        _nullable_string(value.protocol),
-        _nullable_string(value.leader),
-        _INT64.pack(value.state_timestamp_ms),
-        _INT32.pack(len(value.members)),
+        INT16.pack(3),
+        put_string(value.protocol_type),
+        INT32.pack(value.generation),
+        put_nullable_string(value.protocol),
+        put_nullable_string(value.leader),
+        INT64.pack(value.state_timestamp_ms),
+        INT32.pack(len(value.members)),
     ]
     for member in value.members:
         parts += (
-            _string(member.member_id),
-            _nullable_string(member.instance_id),
-            _string(member.client_id),
-            _string(member.client_host),
-            _INT32.pack(member.rebalance_timeout_ms),
-            _INT32.pack(member.session_timeout_ms),
-            _INT32.pack(len(member.subscription)),
+            put_string(member.member_id),
+            put_nullable_string(member.instance_id),
+            put_string(member.client_id),
+            put_string(member.client_host),
+            INT32.pack(member.rebalance_timeout_ms),
+            INT32.pack(member.session_timeout_ms),
+            INT32.pack(len(member.subscription)),
             member.subscription,
-            _INT32.pack(len(member.assignment)),
+            INT32.pack(len(member.assignment)),
             member.assignment,
         )
     return b"".join(parts)
@@ -149,33 +162,33 @@ def _offset_value(value: OffsetValue) -> bytes:
     if value.expire_timestamp_ms != NO_TIMESTAMP:
         return b"".join(
             (
-                _INT16.pack(1),
-                _INT64.pack(value.offset),
-                _string(value.metadata),
-                _INT64.pack(value.commit_timestamp_ms),
-                _INT64.pack(value.expire_timestamp_ms),
+                INT16.pack(1),
+                INT64.pack(value.offset),
+                put_string(value.metadata),
+                INT64.pack(value.commit_timestamp_ms),
+                INT64.pack(value.expire_timestamp_ms),
             )
         )
     if value.topic_id == ZERO_TOPIC_ID:
         return b"".join(
             (
                 struct.pack(">hqi", 3, value.offset, value.leader_epoch),
-                _string(value.metadata),
-                _INT64.pack(value.commit_timestamp_ms),
+                put_string(value.metadata),
+                INT64.pack(value.commit_timestamp_ms),
             )
         )
     return b"".join(
         (
             struct.pack(">hqi", 4, value.offset, value.leader_epoch),
-            _compact_string(value.metadata),
-            _INT64.pack(value.commit_timestamp_ms),
+            put_compact_string(value.metadata),
+            INT64.pack(value.commit_timestamp_ms),
             bytes((1, _TOPIC_ID_TAG, 16)),
             value.topic_id,
         )
     )
 
 
-def _read_offset_value(reader: _Reader) -> OffsetValue:
+def _read_offset_value(reader: Reader) -> OffsetValue:
     version = reader.int16()
     if not 0 <= version <= 4:
         raise MalformedRecord(f"unknown version {version} of an offset commit value")
@@ -199,7 +212,7 @@ def _read_offset_value(reader: _Reader) -> OffsetValue:
     )
 
 
-def _read_group_value(reader: _Reader) -> GroupValue:
+def _read_group_value(reader: Reader) -> GroupValue:
     version = reader.int16()
     if not 0 <= version <= 4:
         raise MalformedRecord(f"unknown version {version} of a group metadata value")
@@ -247,100 +260,3 @@ def _read_group_value(reader: _Reader) -> GroupValue:
         state_timestamp_ms=state_timestamp_ms,
         members=tuple(members),
     )
-
-
-def _string(text: str) -> bytes:
-    raw = text.encode()
-    assert len(raw) <= STRING_BYTES_MAX, "checked where the string entered"
-    return _INT16.pack(len(raw)) + raw
-
-
-def _nullable_string(text: str | None) -> bytes:
-    return b"\xff\xff" if text is None else _string(text)
-
-
-def _compact_string(text: str) -> bytes:
-    raw = text.encode()
-    return _uvarint(len(raw) + 1) + raw
-
-
-def _uvarint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-class _Reader:
-    """Reads Kafka's primitive types and never past the end."""
-
-    __slots__ = ("_position", "_view")
-
-    def __init__(self, view: Buffer) -> None:
-        self._view = bytes(view)
-        self._position = 0
-
-    @property
-    def remaining(self) -> int:
-        return len(self._view) - self._position
-
-    def _take(self, size: int) -> bytes:
-        end = self._position + size
-        if size < 0 or end > len(self._view):
-            raise MalformedRecord(f"{size} bytes wanted, {self.remaining} left")
-        taken = self._view[self._position : end]
-        self._position = end
-        return taken
-
-    def int16(self) -> int:
-        return _INT16.unpack(self._take(2))[0]
-
-    def int32(self) -> int:
-        return _INT32.unpack(self._take(4))[0]
-
-    def int64(self) -> int:
-        return _INT64.unpack(self._take(8))[0]
-
-    def uvarint(self) -> int:
-        number = 0
-        for shift in range(0, 35, 7):
-            byte = self._take(1)[0]
-            number |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return number
-        raise MalformedRecord("a varint longer than five bytes")
-
-    def nullable_string(self) -> str | None:
-        size = self.int16()
-        return None if size == -1 else self._text(size)
-
-    def string(self) -> str:
-        return self._text(self.int16())
-
-    def compact_nullable_string(self) -> str | None:
-        size = self.uvarint() - 1
-        return None if size == -1 else self._text(size)
-
-    def compact_string(self) -> str:
-        return self._text(self.uvarint() - 1)
-
-    def bytes_(self) -> bytes:
-        return self._take(self.int32())
-
-    def compact_bytes(self) -> bytes:
-        return self._take(self.uvarint() - 1)
-
-    def tagged_fields(self) -> dict[int, bytes]:
-        fields = {}
-        for _ in range(self.uvarint()):
-            tag = self.uvarint()
-            fields[tag] = self._take(self.uvarint())
-        return fields
-
-    def _text(self, size: int) -> str:
-        try:
-            return self._take(size).decode()
-        except UnicodeDecodeError as error:
-            raise MalformedRecord("a string that is not UTF-8") from error

@@ -30,14 +30,18 @@ def sample_group(group: ClassicGroup, offsets: OffsetStore, coordinator: int) ->
         last_rebalance_reason=group.last_rebalance_reason,
         state_since_ms=group.state_since_ms,
         members=[_sample_member(group, member) for member in group.members.values()],
-        offsets=[
-            OffsetSample(
-                topic=topic, partition=partition, committed=value.offset, committed_at_ms=value.commit_timestamp_ms
-            )
-            for topic, partitions in sorted(offsets.of_group(group.group_id).items())
-            for partition, value in sorted(partitions.items())
-        ],
+        offsets=sample_offsets(offsets, group.group_id),
     )
+
+
+def sample_offsets(offsets: OffsetStore, group_id: str) -> list[OffsetSample]:
+    return [
+        OffsetSample(
+            topic=topic, partition=partition, committed=value.offset, committed_at_ms=value.commit_timestamp_ms
+        )
+        for topic, partitions in sorted(offsets.of_group(group_id).items())
+        for partition, value in sorted(partitions.items())
+    ]
 
 
 def _sample_member(group: ClassicGroup, member: Member) -> MemberSample:

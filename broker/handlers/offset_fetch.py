@@ -1,7 +1,8 @@
 """OffsetFetch v1-10: how far groups have read.
 
 Versions: v2 null topics = all and a top-level error, v5 leader epochs, v6 flexible, v7 require_stable, v8 several
-groups, v9 member id and epoch (of the consumer protocol, ignored for classic groups), v10 topics by id. A partition
+groups, v9 member id and epoch (held to in groups of the consumer protocol: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH;
+ignored for classic ones), v10 topics by id. A partition
 nobody committed is offset -1 with empty metadata and no error. Under require_stable a partition with an offset pending
 in an open transaction is UNSTABLE_OFFSET_COMMIT.
 """
@@ -16,7 +17,7 @@ from broker.groups.events import FetchedOffset
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
-from broker.types import ZERO_TOPIC_ID
+from broker.types import NO_EPOCH, ZERO_TOPIC_ID
 
 API = ApiKey.OFFSET_FETCH
 
@@ -82,7 +83,13 @@ async def _group(group: Any, by_id: bool, require_stable: bool, services: Servic
     if group.topics is not None:
         wanted = [(name, index) for name, topic in names for index in topic.partition_indexes]
     try:
-        found = await services.groups.fetch_offsets(group.group_id, wanted, require_stable=require_stable)
+        found = await services.groups.fetch_offsets(
+            group.group_id,
+            wanted,
+            require_stable=require_stable,
+            member_id=group.member_id,
+            member_epoch=NO_EPOCH if group.member_epoch is None else group.member_epoch,
+        )
     except KafkaError as error:
         return response(group_id=group.group_id, topics=[], error_code=int(error.code))
     topics = [

@@ -71,6 +71,8 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, "GetTelemetrySubscriptions", 0, 0, 0),
         ApiSpec(ApiKey.PUSH_TELEMETRY, "PushTelemetry", 0, 0, 0),
         ApiSpec(ApiKey.LIST_CONFIG_RESOURCES, "ListConfigResources", 0, 1, 0),
+        ApiSpec(ApiKey.CONSUMER_GROUP_HEARTBEAT, "ConsumerGroupHeartbeat", 0, 1, 0),
+        ApiSpec(ApiKey.CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", 0, 1, 0),
         ApiSpec(ApiKey.DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", 0, 0, 0),
         ApiSpec(ApiKey.AUTHENTICATE, "Authenticate", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.TELEMETRY, "Telemetry", 0, 0, NEVER_FLEXIBLE, internal=True),
@@ -100,15 +102,19 @@ class Feature:
     """Finalised: what clients may rely on."""
 
 
-FEATURES = (Feature(name="transaction.version", min_level=0, max_level=2, level=2),)
-"""Transactions of version 2 (KIP-890): Produce and TxnOffsetCommit add partitions by themselves, every end raises the epoch.
+FEATURES = (
+    Feature(name="group.version", min_level=0, max_level=1, level=1),
+    Feature(name="transaction.version", min_level=0, max_level=2, level=2),
+)
+"""Groups of version 1: the consumer protocol (KIP-848).
+Transactions of version 2 (KIP-890): Produce and TxnOffsetCommit add partitions by themselves, every end raises the epoch.
 
 A feature is listed only with the whole behaviour behind it, on every broker: clients that rely on half of it corrupt data."""
 
 _SERVED_PAIRS = frozenset(
     (spec.key, version) for spec in SERVED.values() for version in range(spec.min_version, spec.max_version + 1)
 )
-_ONLY_ASKED = {ApiKey.SASL_HANDSHAKE: NEVER_FLEXIBLE, ApiKey.CONSUMER_GROUP_DESCRIBE: 0}
+_ONLY_ASKED = {ApiKey.SASL_HANDSHAKE: NEVER_FLEXIBLE}
 """First flexible version of what is not served: refused politely, or asked of other brokers by our client."""
 _FLEXIBLE_FROM = _ONLY_ASKED | {spec.key: spec.flexible_from for spec in SERVED.values()}
 _KIO_NAMES: dict[int, str] = {key: key.name.lower() for key in ApiKey if key < PRIVATE_API_KEY_MIN}

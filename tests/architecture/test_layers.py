@@ -148,6 +148,7 @@ def test_every_exception_for_a_driver_is_still_one() -> None:
         # The demo workload is an application like any other: it speaks to the broker through a real client.
         # So is a command that reads as a member of a group: broker.client administers groups and joins none.
         ("aiokafka", {"broker.protocol.records", "dashboard.demo.workload", "broker.commandline.group_reader"}),
+        ("re2", {"broker.groups.consumer.regex"}),
         ("uvloop", {"broker.app", "broker.__main__", "broker.network.server"}),
         ("kafka", set()),
         ("confluent_kafka", set()),

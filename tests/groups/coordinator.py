@@ -72,7 +72,7 @@ class MemoryPartition:
         for future in self._waiting:
             future.set_result(None)
 
-    def _read(self, offset: int, max_bytes: int, *, upto_offset: int) -> list[bytes]:
+    def _read(self, offset: int, max_bytes: int, *, upto_offset: int, empty_alone: bool = False) -> list[bytes]:
         return [one for one in self.batches if batch.read_header(one).next_offset > offset]
 
 
@@ -92,6 +92,7 @@ class MemoryCluster:
                 )
             },
         )
+        self.config = BrokerConfig()
         self.creations = 0
         self.creation_error: KafkaError | None = None
         self._partition_count = partition_count
@@ -175,6 +176,7 @@ class World:
         self.partitions = MemoryPartitions(self.cluster)
         self.config = BrokerConfig(group_initial_rebalance_delay_ms=0, **config)
         self.gate = OpenGate()
+        self.cluster.config = self.config
         self.groups = self.new_coordinator()
 
     def new_coordinator(self) -> GroupCoordinator:
@@ -213,7 +215,8 @@ class World:
         connection = ConnectionInfo(connection_id=1, peer_host="10.0.0.1", peer_port=5, listener=listener)
         request = Request(int(handler.API), version, 1, "app", memoryview(body), connection)
         decoded = codec.decode_request(int(handler.API), version, memoryview(body))
-        response = await handler.handle(request, decoded, self._services())
+        answer = handler.handle(request, decoded, self._services())
+        response = await answer if hasattr(answer, "__await__") else answer
         return codec.decode_response(
             int(handler.API), version, codec.encode_response(int(handler.API), version, response)
         )

@@ -135,8 +135,9 @@ class Stage:
         return ticket
 
     def perform(self, decision: Decision) -> None:
-        for record in decision.records:
-            self.shard.replay(record)
+        for index, record in enumerate(decision.records):
+            if index >= decision.replayed:
+                self.shard.replay(record)
             self.log.append(record)
         for ticket, answer in decision.replies:
             assert ticket not in self.replies, "a ticket is answered once"

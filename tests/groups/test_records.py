@@ -144,7 +144,7 @@ def test_the_oldest_group_version_takes_its_rebalance_timeout_from_the_session()
 
 
 def test_records_of_other_protocols_are_not_ours() -> None:
-    assert decode_record(b"\x00\x03\x00\x01g", b"whatever") is None
+    assert decode_record(b"\x00\x09\x00\x01g", b"whatever") is None
 
 
 @pytest.mark.parametrize(

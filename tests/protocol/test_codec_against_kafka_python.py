@@ -12,11 +12,27 @@ from tests.protocol.oracle import SERVED_MESSAGES, served_versions
 from tests.protocol.strategies import messages
 from tests.protocol.test_codec import encode
 
+UNKNOWN_TO_KAFKA_PYTHON = {
+    "consumer_group_describe",
+    "consumer_group_heartbeat",
+    "get_telemetry_subscriptions",
+    "push_telemetry",
+}
 
-@pytest.mark.parametrize(("api", "direction"), SERVED_MESSAGES)
+
+def test_kafka_python_does_not_know_the_messages_left_out_here() -> None:
+    known = [
+        api for api in UNKNOWN_TO_KAFKA_PYTHON if kafka_python.message_class(message_class(api, "request").__name__)
+    ]
+    assert known == []
+
+
+@pytest.mark.parametrize(
+    ("api", "direction"), [message for message in SERVED_MESSAGES if message[0] not in UNKNOWN_TO_KAFKA_PYTHON]
+)
 def test_kafka_python_reads_our_bytes_and_writes_them_again(api: str, direction: str) -> None:
     cls = kafka_python.message_class(message_class(api, direction).__name__)  # type: ignore[arg-type]
-    assert cls is not None, "kafka-python does not have this message: say so here and leave it out by name"
+    assert cls is not None, "kafka-python does not have this message: leave it out by name above"
     versions = [version for version in served_versions(api) if version <= cls.max_version]
 
     @settings(max_examples=2 * len(versions))
