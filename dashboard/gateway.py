@@ -218,6 +218,18 @@ class Gateway:
         return sorted(self.client.describe_topic_configs(name), key=lambda entry: entry.name)
 
     @translated
+    def broker_configs(self, broker_id: int) -> list[ConfigEntry]:
+        """Every config of the broker with its origin, by name."""
+        return sorted(self.client.describe_broker_configs(broker_id), key=lambda entry: entry.name)
+
+    @translated
+    def alter_broker_config(
+        self, broker_id: int | None, name: str, value: str | None, *, validate_only: bool = False
+    ) -> None:
+        """Of one broker, or with ``None`` of all; a value of ``None`` takes the own one away."""
+        self.client.alter_broker_configs(broker_id, {name: value}, validate_only=validate_only)
+
+    @translated
     def topics(self) -> tuple[TopicMetadata, ...]:
         return self.client.metadata(None).topics
 

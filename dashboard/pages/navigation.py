@@ -18,6 +18,7 @@ PAGES = (
     ("Groups", "groups", "group"),
     ("Clients", "clients", "lan"),
     ("Transactions", "transactions", "swap_horiz"),
+    ("Brokers", "brokers", "database"),
     ("Jobs", "jobs", "work_history"),
     ("Services", "services", "dns"),
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from django.http import QueryDict
 
+from dashboard.brokers.live import BrokersPage
 from dashboard.live.view import LivePage
 from dashboard.pages.groups.live import GroupPage, GroupsPage
 from dashboard.pages.overview.live import OverviewPage
@@ -21,6 +22,7 @@ Factory = Callable[[str, QueryDict], LivePage]
 PAGES: dict[str, Factory] = {
     "shell": lambda subject, query: ShellPage(),
     "overview": lambda subject, query: OverviewPage(),
+    "brokers": lambda subject, query: BrokersPage(),
     "topics": lambda subject, query: TopicsPage(query),
     "topic": lambda subject, query: TopicPage(subject, query),
     "groups": lambda subject, query: GroupsPage(query),

@@ -20,6 +20,7 @@ urlpatterns = [
     path("", include("dashboard.group_changes.urls")),
     path("", include("dashboard.transactions.urls")),
     path("", include("dashboard.clients.urls")),
+    path("", include("dashboard.brokers.urls")),
     path("", include("dashboard.jobs.urls")),
     path("", include("dashboard.demo.urls")),
     path("", include("dashboard.pages.urls")),

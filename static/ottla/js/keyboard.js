@@ -2,7 +2,7 @@
 
 import { openDialog } from "./dialogs.js";
 
-const PLACES = { o: "/", t: "/topics/", g: "/groups/", c: "/clients/", x: "/transactions/", j: "/jobs/", s: "/services/" };
+const PLACES = { o: "/", t: "/topics/", g: "/groups/", c: "/clients/", x: "/transactions/", b: "/brokers/", j: "/jobs/", s: "/services/" };
 const SECOND_KEY_MS = 1_200;
 
 const isTyping = (element) =>
