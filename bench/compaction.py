@@ -99,7 +99,7 @@ def _pass(filesystem: RealFileSystem, log: Log, topic_id: bytes) -> Any:
     log.first_dirty_offset = 0
 
     def swap(group: CleanedGroup) -> None:
-        found = check_cleaned(filesystem, log.directory, group.base_offset, group.token)
+        found = check_cleaned(filesystem, log.directory, group.base_offset, group.token, lambda: None)
         log.replace_segments(group.replaced, found, group.token, end)
 
     tokens = iter(range(1, 1_000_000))

@@ -37,6 +37,8 @@ IO_BUFFER_BYTES_MIN = 64 * 1024
 GROWTH_BYTES_PER_RECORD = 6
 """What a delete horizon may add to a record: its timestamp then counts from far away."""
 TIME_ENTRY_BYTES = 12
+GROUP_SEGMENTS_MAX = 64
+"""A swap renames the files of all of them in one turn of the broker's loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +169,8 @@ class PartitionPass:
             size += GROWTH_BYTES_PER_RECORD * (segment.end_offset - segment.base_offset)
         entries = 1 + size // max(1, self._partition.index_interval_bytes)
         return (
-            group.cleaned.size + size <= min(self._partition.segment_bytes, SEGMENT_BYTES_MAX)
+            len(group.replaced) < GROUP_SEGMENTS_MAX
+            and group.cleaned.size + size <= min(self._partition.segment_bytes, SEGMENT_BYTES_MAX)
             and group.cleaned.index_bytes + entries * TIME_ENTRY_BYTES <= self._partition.segment_index_bytes
             and segment.end_offset - group.cleaned.base_offset <= RELATIVE_OFFSET_MAX
         )

@@ -2,7 +2,7 @@
 
 Only partitions whose ``cleanup.policy`` includes ``compact``, whether led here or followed: compaction is every replica's
 own affair. The answer also says where the log directory is and how it can be recognised, for the worker reads the files
-itself. A partition whose log cannot be asked is left out.
+itself. A partition that is offline, or whose log cannot be asked, is left out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ async def handle_private(
             await asyncio.sleep(0)
         topic, number = partition.topic_partition
         wanted = (not topics or topic in topics) and (not numbers or number in numbers)
-        if wanted and "compact" in partition.log.config.cleanup_policy:
+        log = partition.log
+        if wanted and "compact" in log.config.cleanup_policy and log.offline_reason is None:
             try:
                 found.append(describe(partition))
             except KafkaError as error:

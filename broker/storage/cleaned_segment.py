@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from crc32c import crc32c
@@ -40,6 +40,8 @@ ALL_SUFFIXES = (*BESIDE_THE_LOG, LOG_SUFFIX)
 """The log comes last: whatever state it is in, the others have reached."""
 _TOKEN = re.compile(r"[0-9a-f]{1,32}")
 _UNBOUNDED = 2**62
+BATCHES_BETWEEN_PAUSES = 200
+"""Less than a millisecond of work that holds the interpreter."""
 
 
 def cleaned_path(directory: str, base_offset: int, suffix: str, token: str) -> str:
@@ -172,17 +174,23 @@ def discard_leftovers(filesystem: FileSystem, directory: str) -> None:
             filesystem.unlink(os.path.join(directory, name))
 
 
-def check_cleaned(filesystem: FileSystem, directory: str, base_offset: int, token: str) -> CleanedFacts:
+def check_cleaned(
+    filesystem: FileSystem, directory: str, base_offset: int, token: str, pause: Callable[[], None]
+) -> CleanedFacts:
     """Read a cleaned log as a stranger's: every batch whole, valid, in order. And make sure that it is durable.
 
-    For a worker thread. Raises ``DamageFound`` and ``OSError``; touches nothing but these files.
+    For a worker thread; ``pause`` is called often, so that it can let others run. Raises ``DamageFound`` and ``OSError``;
+    touches nothing but these files.
     """
     path = cleaned_path(directory, base_offset, LOG_SUFFIX, token)
     fd = filesystem.open(path)
     try:
         size = filesystem.size(fd)
         digest, end_offset = 0, base_offset
-        for _, header in scan_checked(filesystem, fd, 0, size, base_offset, gaps_allowed=True):
+        batches = scan_checked(filesystem, fd, 0, size, base_offset, gaps_allowed=True)
+        for count, (_, header) in enumerate(batches, start=1):
+            if count % BATCHES_BETWEEN_PAUSES == 0:
+                pause()
             digest = add_to_digest(digest, header)
             end_offset = header.next_offset
         filesystem.datasync(fd)

@@ -142,7 +142,7 @@ class Stage:
             if self.log.first_dirty_offset is None:
                 self.log.first_dirty_offset = self.log.log_start_offset
                 self.save_progress()
-            found = check_cleaned(self.disk, self.log.directory, group.base_offset, group.token)
+            found = check_cleaned(self.disk, self.log.directory, group.base_offset, group.token, lambda: None)
             assert found == group.facts, "the broker reads what the worker wrote"
             self.log.replace_segments(group.replaced, found, group.token, decided_offset(self.partition))
             self.disk.sync_directory(self.log.directory)

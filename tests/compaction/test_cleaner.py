@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from broker.compaction.cleaner import GROUP_SEGMENTS_MAX
 from broker.compaction.cleaning import ProducerTail
 from broker.protocol.batch import DELETE_HORIZON
 from broker.protocol.records import iter_records
@@ -61,6 +62,16 @@ def test_small_segments_become_one_and_large_ones_stay_apart(stage: Stage) -> No
     assert stage.log.segment_count == 3
     assert all(segment.size_bytes <= CONFIG.segment_bytes for segment in stage.log.segments())
     assert len(stage.records()) == 8
+
+
+def test_so_many_segments_are_swapped_at_once_and_no_more(stage: Stage) -> None:
+    for number in range(GROUP_SEGMENTS_MAX + 10):
+        stage.append((b"a", b"%d" % number))
+        stage.close_segment()
+    groups: list[int] = []
+    stage.compact(before_swap=lambda group: groups.append(len(group.replaced)))
+    assert groups == [GROUP_SEGMENTS_MAX, 10]
+    assert [offset for offset, _, _ in stage.records()] == [GROUP_SEGMENTS_MAX + 9]
 
 
 def test_a_second_compaction_of_a_clean_log_changes_no_file(stage: Stage) -> None:

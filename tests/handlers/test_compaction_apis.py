@@ -138,6 +138,11 @@ async def test_the_oldest_open_transaction_and_what_is_not_durable_stop_it(broke
     assert (await broker.inventory()).partitions[0].decided_offset == 5
 
 
+async def test_a_partition_that_is_offline_is_not_in_it(broker: Broker) -> None:
+    broker.stage.log.offline_reason = "its disk is gone"
+    assert (await broker.inventory()).partitions == []
+
+
 async def test_a_topic_that_is_only_deleted_is_not_in_it(broker: Broker) -> None:
     broker.stage.log.config = with_config(cleanup_policy=frozenset(("delete",)))
     assert (await broker.inventory()).partitions == []
