@@ -71,7 +71,7 @@ class CompactableLog(AppendableLog):
             filesystem.sync_directory(self.directory)
             due_ms = self._environment.clock_wall_ms() + self._config.file_delete_delay_ms
             for segment in (*old[1:], old[0]):
-                self._segments.retire(segment, due_ms)
+                self._segments.retire(segment, due_ms, log_last=True)
             take_place(filesystem, self.directory, base)
             fresh = Segment(self._environment, self.directory, base, cleaned.size_bytes, gaps_allowed=True)
             fresh.look_at_tail(self._config.index_interval_bytes + 2 * self._config.max_message_bytes)

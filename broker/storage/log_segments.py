@@ -101,10 +101,12 @@ class LogSegments:
             self.active = self._segments[-1]
         return given_up
 
-    def retire(self, segment: Segment, due_ms: int) -> None:
+    def retire(self, segment: Segment, due_ms: int, *, log_last: bool = False) -> None:
+        """Rename its files away. ``log_last``: as long as the log has its name, the others may still have theirs."""
         environment = self._environment
         segment.close()
-        for path in segment.paths():
+        paths = segment.paths()
+        for path in reversed(paths) if log_last else paths:
             if environment.filesystem.status(path) is not None:
                 environment.filesystem.rename(path, path + DELETED_SUFFIX)
                 environment.deletions.schedule(path + DELETED_SUFFIX, due_ms)

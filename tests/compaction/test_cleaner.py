@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from broker.compaction.cleaner import GROUP_SEGMENTS_MAX
-from broker.compaction.cleaning import ProducerTail
-from broker.protocol.batch import DELETE_HORIZON
-from broker.protocol.records import iter_records
+from broker.compaction.cleaning import BatchCleaner, CleaningCounts, ProducerTail
+from broker.compaction.offset_map import OffsetMap
+from broker.compaction.transactions import TransactionFilter
+from broker.protocol.batch import DELETE_HORIZON, read_header, scan_batches
+from broker.protocol.records import Record, build_batch, iter_records
 from broker.storage.transaction_index import decode_entries
 from tests.compaction.stage import CONFIG, Stage, small_map, with_config
 from tests.storage.support import PARTITION, TOPIC_ID
@@ -460,3 +462,58 @@ def test_the_index_of_aborted_transactions_names_the_markers_that_stay(stage: St
     assert stage.disk.read_file(f"{stage.log.directory}/{names[0]}") in (None, b"")
     stage.restart(clean=False)
     assert stage.table() == {b"b": b"1", b"d": b"1"}
+
+
+# What readers are shown ------------------------------------------------------------------------------
+
+
+def test_a_log_never_ends_with_what_compaction_has_emptied(stage: Stage) -> None:
+    """Behind its last batch there may be nothing for long, and a reader has to arrive there."""
+    stage.append((b"a", b"1"))
+    stage.append((None, b"without a key"))
+    stage.close_segment()
+    stage.compact()
+    assert stage.headers()[-1].record_count == 1
+    stage.append((b"b", b"1"))
+    stage.close_segment()
+    stage.compact()
+    assert stage.records() == [(0, b"a", b"1"), (2, b"b", b"1")]
+
+
+def test_a_read_skips_emptied_batches_unless_it_makes_a_copy(stage: Stage) -> None:
+    for number in range(6):
+        stage.append((b"a", b"%d" % number), producer_id=number, producer_epoch=0, base_sequence=0)
+        stage.close_segment()
+    stage.compact()
+    assert [header.record_count for header in stage.headers()] == [0, 0, 0, 0, 0, 1]
+
+    def read(offset: int, upto: int, max_bytes: int, **how: bool) -> list[int]:
+        buffers = stage.log.read(offset, max_bytes, upto_offset=upto, **how)
+        return [header.base_offset for buffer in buffers for _, header in scan_batches(buffer)]
+
+    assert read(0, 6, 1) == [5], "the first batch with a record, however small the reader's buffer"
+    assert read(3, 6, 1_000) == [3, 4, 5], "with others they may come"
+    assert read(0, 4, 1_000) == []
+    assert read(0, 4, 1_000, empty_alone=True) == [0, 1, 2, 3]
+
+
+def test_what_lies_behind_the_keys_that_fitted_stays_within_the_same_batch() -> None:
+    whole = build_batch([Record(timestamp=1, key=key, value=value) for key, value in MIXED])
+    header = read_header(whole)
+    offsets = OffsetMap(1_000)
+    offsets.put(b"a", 0)
+    offsets.latest_offset = 0
+    cleaner = BatchCleaner(
+        offsets,
+        TransactionFilter(()),
+        end_offset=1,
+        now_ms=10,
+        delete_retention_ms=0,
+        producers={},
+        counts=CleaningCounts(),
+    )
+    kept = cleaner.clean(header, whole, None)
+    assert [(record.offset, record.key) for record in iter_records(kept)] == [(0, b"a"), (1, None), (2, b"b")]
+
+
+MIXED = [(b"a", b"1"), (None, b"2"), (b"b", b"3")]
