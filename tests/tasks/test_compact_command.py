@@ -152,7 +152,7 @@ def test_files_on_another_machine_are_told_apart(
 
 
 def test_a_damaged_segment_fails_the_run_and_loses_nothing(tmp_path: Path, settings: Settings) -> None:
-    with BrokerProcess(tmp_path) as broker:
+    with BrokerProcess(tmp_path, sound=False) as broker:
         settings.OTTLA_BOOTSTRAP_INTERNAL = [f"127.0.0.1:{broker.internal_port}"]
         settings.OTTLA_CLUSTER_SECRET_FILE = broker.home / "cluster_secret"
         with Client(broker.bootstrap) as client:
