@@ -195,6 +195,7 @@ class Broker:
             cluster=self.cluster,
             partitions=self.partitions,
             groups=self.groups,
+            transactions=self.transactions,
             network=self._network_facts,
             log_dir=str(self.config.data_directory),
             ack_durability=self.config.ack_durability,

@@ -1,4 +1,4 @@
-"""The records of Kafka's internal topics in words, for ``dump_log --offsets-decoder``."""
+"""The records of Kafka's internal topics in words, for ``dump_log --offsets-decoder`` and ``--transaction-log-decoder``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from broker.groups.consumer.records import (
 )
 from broker.groups.primitives import MalformedRecord
 from broker.groups.records import GroupRecord, MemberValue, OffsetRecord, decode_record
+from broker.transactions.records import decode_record as decode_transaction
 from broker.types import TopicId, format_topic_id
 
 Row = dict[str, Any]
@@ -113,6 +114,34 @@ def _consumer_value(value: Any) -> Row:
 
 def _by_topic_id(partitions: Mapping[TopicId, Iterable[int]]) -> Row:
     return {format_topic_id(topic_id): sorted(partitions[topic_id]) for topic_id in sorted(partitions)}
+
+
+def decode_transactions_record(key: bytes | None, value: bytes | None) -> Row:
+    """What a record of ``__transaction_state`` says. Never raises."""
+    try:
+        found = decode_transaction(key, value)
+    except ValueError as error:
+        return {"record": "malformed", "reason": str(error)}
+    if found is None:
+        return {"record": "of another version"}
+    transaction = found.value
+    if transaction is None:
+        return {"record": "transaction", "transactionalId": found.transactional_id, "deleted": True}
+    return {
+        "record": "transaction",
+        "transactionalId": found.transactional_id,
+        "deleted": False,
+        "state": transaction.state.wire_name,
+        "producerId": transaction.producer_id,
+        "producerEpoch": transaction.producer_epoch,
+        "previousProducerId": transaction.previous_producer_id,
+        "nextProducerId": transaction.next_producer_id,
+        "timeoutMs": transaction.timeout_ms,
+        "partitions": [str(partition) for partition in sorted(transaction.partitions)],
+        "startTimestamp": transaction.start_ms,
+        "updateTimestamp": transaction.update_ms,
+        "clientTransactionVersion": transaction.client_version,
+    }
 
 
 def _group(found: GroupRecord) -> Row:

@@ -49,6 +49,12 @@ class BrokerSample(msgspec.Struct, frozen=True, omit_defaults=True):
     produce_refused_reason: str = ""
     """Why produce is refused right now (disk guard, failed log dir); empty when it is not."""
     offline_log_dir_reason: str = ""
+    transactional_ids: int = 0
+    """Known to the transaction coordinator of this broker."""
+    transactions_open: int = 0
+    """Of those: with a transaction that is ongoing or whose markers are not all written."""
+    oldest_transaction_ms: int = -1
+    """Broker wall clock at which the oldest of them began; -1 when none is open."""
 
 
 class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):

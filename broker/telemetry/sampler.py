@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from broker.cluster.image import ClusterImage
     from broker.partition.driver import Partition
     from broker.partition.manager import ManagerStatistics
+    from broker.transactions.driver import TransactionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ class GroupSource(Protocol):
         """Groups that changed since the last call (without record timestamps) and the ids of those gone."""
 
 
+class TransactionSource(Protocol):
+    def statistics(self) -> TransactionStatistics: ...
+
+
 class Sampler:
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Sampler:
         cluster: ClusterSource,
         partitions: PartitionSource,
         groups: GroupSource,
+        transactions: TransactionSource,
         network: Callable[[], NetworkFacts],
         log_dir: str,
         ack_durability: str,
@@ -81,6 +87,7 @@ class Sampler:
         self._cluster = cluster
         self._partitions = partitions
         self._groups = groups
+        self._transactions = transactions
         self._network = network
         self._log_dir = log_dir
         self._ack_durability = ack_durability
@@ -223,6 +230,7 @@ class Sampler:
         network, storage = self._network(), self._partitions.statistics()
         registered = image.brokers.get(self._node_id)
         totals = self._partition_table
+        transactions = self._transactions.statistics()
         return BrokerSample(
             id=self._node_id,
             host=registered.host if registered else "",
@@ -251,6 +259,9 @@ class Sampler:
             log_dir=self._log_dir,
             produce_refused_reason=storage.produce_refused_reason,
             offline_log_dir_reason=storage.offline_log_dir_reason,
+            transactional_ids=transactions.ids,
+            transactions_open=transactions.open,
+            oldest_transaction_ms=transactions.oldest_start_ms,
         )
 
 

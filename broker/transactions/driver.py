@@ -50,7 +50,7 @@ from broker.transactions.events import (
 from broker.transactions.markers import MarkerSender
 from broker.transactions.records import TransactionRecord
 from broker.transactions.shard import ShardConfig, TransactionShard
-from broker.types import TRANSACTIONS_TOPIC, BrokerId, LeaderEpoch, TopicPartition
+from broker.types import NO_TIMESTAMP, TRANSACTIONS_TOPIC, BrokerId, LeaderEpoch, TopicPartition
 
 if TYPE_CHECKING:
     from broker.cluster.driver import ClusterDriver
@@ -293,15 +293,13 @@ class TransactionCoordinator:
         return self._runtime.statistics()
 
     def statistics(self) -> TransactionStatistics:
-        ids = open_count = 0
-        oldest_ms = -1
-        for _, shard in self._runtime.serving():
-            ids += len(shard.transactions)
-            for _, transaction in shard.open_transactions():
-                open_count += 1
-                oldest_ms = transaction.start_ms if oldest_ms < 0 else min(oldest_ms, transaction.start_ms)
+        shards = [shard for _, shard in self._runtime.serving()]
+        starts = [transaction.start_ms for shard in shards for transaction in shard.open.values()]
         return TransactionStatistics(
-            ids=ids, open=open_count, oldest_start_ms=oldest_ms, markers=self._markers.statistics()
+            ids=sum(len(shard.transactions) for shard in shards),
+            open=len(starts),
+            oldest_start_ms=min(starts, default=NO_TIMESTAMP),
+            markers=self._markers.statistics(),
         )
 
 

@@ -16,7 +16,7 @@ What must stay true:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from broker.coordination.decision import Decision, Ticket, TimerKey
@@ -64,6 +64,8 @@ class TransactionShard:
     def __init__(self, config: ShardConfig) -> None:
         self._config = config
         self.transactions: dict[str, Transaction] = {}
+        self.open: dict[str, Transaction] = {}
+        """Those of ``transactions`` that partitions wait for: few of many."""
         self.prepared: set[str] = set()
         """Drained by the driver after each step."""
         self.completed: set[str] = set()
@@ -74,6 +76,10 @@ class TransactionShard:
 
     def replay(self, record: TransactionRecord) -> None:
         transactional_id, transaction = record.transactional_id, record.value
+        if transaction is not None and transaction.state.is_open:
+            self.open[transactional_id] = transaction
+        else:
+            self.open.pop(transactional_id, None)
         if transaction is None:
             self.transactions.pop(transactional_id, None)
         else:
@@ -273,7 +279,7 @@ class TransactionShard:
                 producer_id=transaction.producer_id,
                 producer_epoch=transaction.producer_epoch,
             )
-            for transactional_id, transaction in self.transactions.items()
+            for transactional_id, transaction in self.open.items()
             if transaction.is_overdue(now_ms)
         ]
 
@@ -328,9 +334,6 @@ class TransactionShard:
             for transactional_id, transaction in self.transactions.items()
             if _is_wanted(transaction, wanted, now_ms)
         ]
-
-    def open_transactions(self) -> Iterator[tuple[str, Transaction]]:
-        return ((key, transaction) for key, transaction in self.transactions.items() if transaction.state.is_open)
 
 
 def _identity(transaction: Transaction) -> IdentityReply:

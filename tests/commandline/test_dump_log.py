@@ -10,7 +10,11 @@ from confluent_kafka import Producer
 
 from broker.client.blocking import Client
 from broker.client.producer import new_record
-from broker.commandline.internal_records import decode_offsets_record
+from broker.commandline.internal_records import decode_offsets_record, decode_transactions_record
+from broker.commandline.outcome import WRONG_USE
+from broker.transactions.metadata import Transaction
+from broker.transactions.records import TransactionRecord, encode_record
+from broker.transactions.states import TransactionState
 from broker.types import TopicPartition
 from tests.commandline.run import Cli
 from tests.support.broker_process import BrokerProcess
@@ -110,6 +114,44 @@ def test_what_groups_have_committed_in_words(cli: Cli, log_dir: Path) -> None:
     (committed,) = [row for row in records if row["record"] == "offset"]
     assert (committed["group"], committed["topic"], committed["partition"]) == ("readers", "logs", 1)
     assert (committed["committedOffset"], committed["deleted"]) == (1, False)
+
+
+def test_what_a_coordinator_knows_of_a_transaction_in_words() -> None:
+    transaction = Transaction(
+        producer_id=7,
+        producer_epoch=2,
+        timeout_ms=60_000,
+        state=TransactionState.PREPARE_COMMIT,
+        partitions=frozenset({TopicPartition("logs", 1), TopicPartition("logs", 0)}),
+        start_ms=5,
+        update_ms=6,
+        client_version=2,
+    )
+    record = TransactionRecord(transactional_id="copier", value=transaction)
+    assert decode_transactions_record(*encode_record(record)) == {
+        "record": "transaction",
+        "transactionalId": "copier",
+        "deleted": False,
+        "state": "PrepareCommit",
+        "producerId": 7,
+        "producerEpoch": 2,
+        "previousProducerId": -1,
+        "nextProducerId": -1,
+        "timeoutMs": 60_000,
+        "partitions": ["logs-0", "logs-1"],
+        "startTimestamp": 5,
+        "updateTimestamp": 6,
+        "clientTransactionVersion": 2,
+    }
+    key, _ = encode_record(record)
+    assert decode_transactions_record(key, None)["deleted"] is True
+    assert decode_transactions_record(None, None)["record"] == "malformed"
+    assert decode_transactions_record(b"\x00\x09", None)["record"] == "of another version"
+
+
+def test_a_log_is_of_groups_or_of_transactions(cli: Cli, log_dir: Path) -> None:
+    failure = cli.failure("dump_log", "--offsets-decoder", "--transaction-log-decoder", log_dir / "logs-0")
+    assert failure.returncode == WRONG_USE
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from broker.cluster.image import BrokerImage, ClusterImage, PartitionImage, Topi
 from broker.partition.manager import ManagerStatistics
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sample import GroupSample, OffsetSample
+from broker.transactions.driver import TransactionStatistics
+from broker.transactions.fan_out import FanOutStatistics
 from broker.types import TopicPartition
 
 
@@ -120,12 +122,26 @@ class FakeGroups:
         return present, sorted(changed - self.groups.keys())
 
 
+class FakeTransactions:
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+
+    def statistics(self) -> TransactionStatistics:
+        return TransactionStatistics(
+            ids=len(self.starts) + 1,
+            open=len(self.starts),
+            oldest_start_ms=min(self.starts, default=-1),
+            markers=FanOutStatistics(transactions=0, partitions=0, stalled=0),
+        )
+
+
 class World:
     """A one-broker cluster that a test can push around; ``image`` is replaced, never changed."""
 
     def __init__(self) -> None:
         self.manager = FakeManager()
         self.groups = FakeGroups()
+        self.transactions = FakeTransactions()
         broker = BrokerImage(
             id=1,
             host="127.0.0.1",

@@ -22,6 +22,7 @@ def sampler_of(world: World, clock: ManualClock | None = None, *, interval_ms: i
         cluster=world,
         partitions=world.manager,  # type: ignore[arg-type]
         groups=world.groups,
+        transactions=world.transactions,
         network=lambda: world.network,
         log_dir="/logs",
         ack_durability="flush",
@@ -247,3 +248,14 @@ def test_the_reducer_follows_the_samples() -> None:
     world.partition("orders", 1).append(4)
     state = reduce(state, sampler.tick())
     assert state == reduce(None, sampler.snapshot())
+
+
+def test_open_transactions_are_counted_with_the_age_of_the_oldest() -> None:
+    world = World()
+    sampler = sampler_of(world)
+    quiet = sampler.snapshot().broker
+    assert (quiet.transactional_ids, quiet.transactions_open, quiet.oldest_transaction_ms) == (1, 0, -1)
+    world.transactions.starts = [5_000, 3_000]
+    sampler.tick()
+    busy = sampler.snapshot().broker
+    assert (busy.transactional_ids, busy.transactions_open, busy.oldest_transaction_ms) == (3, 2, 3_000)

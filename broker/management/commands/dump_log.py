@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from broker.commandline.dump import dump_file, plain_content, text_of
-from broker.commandline.internal_records import decode_offsets_record
+from broker.commandline.dump import Content, dump_file, plain_content, text_of
+from broker.commandline.internal_records import decode_offsets_record, decode_transactions_record
 from broker.commandline.log_files import FileKind, kind_of
 from broker.commandline.outcome import CommandFailed, WrongUse
 from broker.commandline.output import Output
@@ -26,6 +26,7 @@ manage.py dump_log var/broker-1/orders-0/00000000000000000000.log
 manage.py dump_log --deep-iteration var/broker-1/orders-0/00000000000000000000.log
 manage.py dump_log var/broker-1/orders-0/                       # every file of the partition
 manage.py dump_log --offsets-decoder var/broker-1/__consumer_offsets-7/
+manage.py dump_log --transaction-log-decoder var/broker-1/__transaction_state-7/
 manage.py dump_log --json var/broker-1/orders-0/*.snapshot      # one JSON object per row
 """
 
@@ -44,11 +45,16 @@ manage.py dump_log --json var/broker-1/orders-0/*.snapshot      # one JSON objec
             action="store_true",
             help="the log is __consumer_offsets: say in words what its records mean; implies --deep-iteration",
         )
+        parser.add_argument(
+            "--transaction-log-decoder",
+            action="store_true",
+            help="the log is __transaction_state: the same for its records",
+        )
 
     def run(self, output: Output, options: dict[str, Any]) -> None:
         damaged = 0
-        content_of = decode_offsets_record if options["offsets_decoder"] else plain_content
-        deep = options["deep"] or options["offsets_decoder"]
+        content_of = _decoder(options)
+        deep = options["deep"] or content_of is not plain_content
         for path, kind, base_offset in _files(options["paths"]):
             if not output.as_json:
                 output.line(f"Dumping {path}")
@@ -67,6 +73,14 @@ manage.py dump_log --json var/broker-1/orders-0/*.snapshot      # one JSON objec
                 raise CommandFailed(f"{path}: {error.strerror or error}") from error
         if damaged:
             raise CommandFailed(f"{damaged} place(s) could not be read; see the rows of damage")
+
+
+def _decoder(options: dict[str, Any]) -> Content:
+    if options["offsets_decoder"] and options["transaction_log_decoder"]:
+        raise WrongUse("a log is either __consumer_offsets or __transaction_state")
+    if options["offsets_decoder"]:
+        return decode_offsets_record
+    return decode_transactions_record if options["transaction_log_decoder"] else plain_content
 
 
 def _files(paths: list[str]) -> list[tuple[str, FileKind, int]]:
