@@ -68,6 +68,7 @@ E = TypeVar("E", InitProducerId, EndTransaction, AbortOverdue)
 _BATCH_OVERHEAD_BYTES = 4_096
 """Between the largest record of an id and the largest batch of its partition."""
 EXPIRED_PER_TURN_MAX = 1_000
+OVERDUE_PER_TURN_MAX = 200
 PRODUCER_ID_ATTEMPTS_MAX = 3
 """Times an event may ask for a fresh producer id: its state changed each time while one was being fetched."""
 
@@ -272,20 +273,27 @@ class TransactionCoordinator:
     async def abort_overdue(self) -> None:
         """One round over all seats: transactions that took longer than their producer said end here."""
         now_ms = self._clock.wall_ms()
-        for event in [event for _, shard in self._runtime.serving() for event in shard.overdue(now_ms)]:
-            try:
-                reply = await self._with_producer_id(event, TransactionShard.abort_overdue)
-            except KafkaError as error:
-                logger.warning("transaction %r is overdue, not aborted: %s", event.transactional_id, error.message)
-                continue
-            if reply.error is ErrorCode.NONE:
-                logger.info("transaction %r took too long and is aborted", event.transactional_id)
+        events = [event for _, shard in self._runtime.serving() for event in shard.overdue(now_ms)]
+        for first in range(0, len(events), OVERDUE_PER_TURN_MAX):
+            await asyncio.gather(*map(self._abort_overdue, events[first : first + OVERDUE_PER_TURN_MAX]))
+
+    async def _abort_overdue(self, event: AbortOverdue) -> None:
+        try:
+            reply = await self._with_producer_id(event, TransactionShard.abort_overdue)
+        except KafkaError as error:
+            logger.warning("transaction %r is overdue, not aborted: %s", event.transactional_id, error.message)
+            return
+        if reply.error is ErrorCode.NONE:
+            logger.info("transaction %r took too long and is aborted", event.transactional_id)
 
     async def expire_ids(self) -> None:
-        """One round over all seats, a bounded number of tombstones at a time."""
+        """One round over all seats, a bounded number of tombstones at a time, each lot committed before the next."""
         for index in self._runtime.seats():
-            self._runtime.propose(index, lambda shard, now_ms: shard.expire(now_ms, EXPIRED_PER_TURN_MAX))
-            await asyncio.sleep(0)
+            try:
+                while await self._runtime.execute(index, _expire):
+                    pass
+            except KafkaError as error:
+                logger.info("transactional ids of partition %d expire later: %s", index, error.message)
 
     # Telemetry ---------------------------------------------------------------------------------------
 
@@ -338,6 +346,13 @@ def _handle(
     now_ms: int,
 ) -> Decision[TransactionRecord]:
     return handler(shard, event, ticket, now_ms)
+
+
+def _expire(shard: TransactionShard, ticket: Ticket, now_ms: int) -> Decision[TransactionRecord]:
+    """Replies how many tombstones it writes."""
+    decision = shard.expire(now_ms, EXPIRED_PER_TURN_MAX)
+    decision.reply(ticket, len(decision.records))
+    return decision
 
 
 def _wake(transactional_id: str, shard: TransactionShard, now_ms: int) -> Decision[TransactionRecord]:

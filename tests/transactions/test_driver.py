@@ -10,6 +10,7 @@ import pytest
 from broker.coordination.partitioner import partition_for
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.api import ApiKey
+from broker.transactions import driver
 from broker.transactions.events import InitProducerId, TransactionFilter
 from broker.transactions.states import TransactionState
 from broker.types import TRANSACTIONS_TOPIC, TopicPartition
@@ -306,6 +307,29 @@ async def test_ids_nobody_uses_are_forgotten_also_by_the_log() -> None:
         await world.crash()
         assert await world.state() == "unknown"
         assert await world.init() == (1_001, 0)
+
+
+async def test_expiry_takes_as_many_rounds_as_there_are_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "EXPIRED_PER_TURN_MAX", 2)
+    async with World(transactional_id_expiration_ms=10_000) as world:
+        for number in range(20):
+            await world.init(f"id-{number}")
+        world.clock.advance(10_000)
+        await world.coordinator.expire_ids()
+        assert world.coordinator.statistics().ids == 0
+
+
+async def test_many_overdue_transactions_end_together() -> None:
+    async with World() as world:
+        world.create("clicks", [1] * 4)
+        keys = [f"id-{number}" for number in range(30)]
+        for key in keys:
+            await world.add(await world.init(key, timeout_ms=1_000), key=key)
+        world.clock.advance(1_001)
+        await world.coordinator.abort_overdue()
+        for key in keys:
+            await world.wait_state("CompleteAbort", key)
+        assert len(world.requests) < 15
 
 
 # Looking -------------------------------------------------------------------------------------------------
