@@ -254,3 +254,23 @@ async def test_listing_tells_state_and_producer_and_which_filters_make_no_sense(
         ]
         everything = await world.ask(list_transactions, version, m.ListTransactionsRequest())
         assert {entry.transactional_id for entry in everything.transaction_states} == {ID, "idle"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("pay-.*", {"pay-1", "pay-2"}), ("pay-1", {"pay-1"}), ("pay", set()), (None, {"pay-1", "pay-2", "ship"})],
+)
+async def test_listing_by_a_pattern_wants_the_whole_id_to_match(pattern: str | None, expected: set[str]) -> None:
+    async with World() as world:
+        for key in ("pay-1", "pay-2", "ship"):
+            await world.init(key)
+        request = m.ListTransactionsRequest(transactional_id_pattern=pattern)
+        answer = await world.ask(list_transactions, 2, request)
+        assert {entry.transactional_id for entry in answer.transaction_states} == expected
+
+
+@pytest.mark.parametrize("pattern", ["pay-(", "(?=x)", "x" * 5_000], ids=["unclosed", "look-ahead", "too long"])
+async def test_what_is_no_pattern_is_refused(pattern: str) -> None:
+    async with World() as world:
+        answer = await world.ask(list_transactions, 2, m.ListTransactionsRequest(transactional_id_pattern=pattern))
+        assert answer.error_code == ErrorCode.INVALID_REGULAR_EXPRESSION

@@ -97,7 +97,7 @@ class MemoryPartition:
         self.log.log_end_offset = last
         self.commits = True
 
-    def _read(self, offset: int, max_bytes: int, *, upto_offset: int) -> list[bytes]:
+    def _read(self, offset: int, max_bytes: int, *, upto_offset: int, empty_alone: bool) -> list[bytes]:
         return [one for one in self.batches if batch.read_header(memoryview(one)).next_offset > offset]
 
 
