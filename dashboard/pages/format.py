@@ -141,10 +141,14 @@ def partition_ranges(partitions: list[int]) -> str:
 
 NO_LIMIT = (-1, 2**63 - 1)
 """How Kafka writes "never" and "as much as you like"."""
+LARGEST = frozenset({str(2**63 - 1), "1.7976931348623157e+308"})
+"""The same where a config's name does not tell its unit."""
 
 
 def config_words(name: str, value: str) -> str:
     """``604800000`` of a ``.ms`` config → ``7 days``; ``1073741824`` of a ``.bytes`` one → ``1 GiB``; -1 → ``no limit``."""
+    if value in LARGEST:
+        return "no limit"
     if not value.lstrip("-").isdecimal():
         return value
     number = int(value)
@@ -152,7 +156,7 @@ def config_words(name: str, value: str) -> str:
         return "no limit"
     if number > 0 and name.endswith(".ms"):
         return exact_duration(number)
-    if number > 0 and name.endswith(".bytes"):
+    if number > 0 and name.endswith((".bytes", ".buffer.size")):
         return size(number)
     return value
 

@@ -1,4 +1,5 @@
-"""A little traffic from real clients: two groups of which one reads too slowly, for browser tests and pictures."""
+"""A little traffic from real clients, for pictures: groups of which one reads too slowly and one not at all, transactions of
+which one stays open, and a log of several days."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import threading
 import time
 from types import TracebackType
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 TOPICS = {"orders": 6, "payments": 3, "shipments": 1, "ledger": 2}
@@ -42,6 +43,7 @@ class Workload:
             future.result(10)
         admin.create_topics([NewTopic(ARCHIVE, 1, 1, config=ARCHIVE_CONFIG)])[ARCHIVE].result(10)
         self._fill_archive()
+        self._commit_a_report()
         for thread in self._threads:
             thread.start()
         return self
@@ -52,6 +54,12 @@ class Workload:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+    def _commit_a_report(self) -> None:
+        """A group that committed once and has no members: what offset resets are for."""
+        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "report-builder"})
+        consumer.commit(offsets=[TopicPartition("orders", number, 0) for number in range(6)], asynchronous=False)
+        consumer.close()
 
     def _fill_archive(self) -> None:
         """Eight closed segments of the last days, for pages about the log on disk."""
