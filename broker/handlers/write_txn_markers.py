@@ -4,6 +4,8 @@ Versions: v1 flexible, v2 transaction version of the marker (KIP-1228): with 2 i
 Sent by transaction coordinators, and by operators to abort a hanging transaction (KIP-664), hence served on both
 listeners. In ``__consumer_offsets`` the group coordinator writes the marker, in order with its own records.
 
+Deviation: none is written into ``__transaction_state``, which no transaction is ever about (INVALID_TOPIC_EXCEPTION).
+
 All markers are appended before anything is waited for; the answer comes when they are committed (and on disk where
 ``ack.durability`` is ``flush``). Each partition succeeds or fails on its own.
 """
@@ -18,7 +20,7 @@ from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
-from broker.types import OFFSETS_TOPIC
+from broker.types import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
 
 API = ApiKey.WRITE_TXN_MARKERS
 
@@ -30,7 +32,7 @@ _COORDINATOR_ERRORS = frozenset(
 
 async def handle(request: Request, message: Any, services: Services) -> Any:
     response = m.WriteTxnMarkersResponse()
-    waiting: list[tuple[Any, Awaitable[None]]] = []
+    waiting: list[tuple[Any, asyncio.Future[None]]] = []
     for marker in message.markers:
         topics = []
         for topic in marker.topics:
@@ -39,20 +41,26 @@ async def handle(request: Request, message: Any, services: Services) -> Any:
                 result = m.WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult(partition_index=index)
                 results.append(result)
                 try:
-                    waiting.append((result, _append(marker, topic.name, index, services)))
+                    waiting.append((result, asyncio.ensure_future(_append(marker, topic.name, index, services))))
                 except KafkaError as error:
                     result.error_code = int(error.code)
             topics.append(m.WriteTxnMarkersResponse.WritableTxnMarkerTopicResult(name=topic.name, partitions=results))
         response.markers.append(
             m.WriteTxnMarkersResponse.WritableTxnMarkerResult(producer_id=marker.producer_id, topics=topics)
         )
-    timeout = services.config.request_timeout_ms / 1_000
-    await asyncio.gather(*(_settle(result, committed, timeout) for result, committed in waiting))
+    if waiting:
+        await asyncio.wait([committed for _, committed in waiting], timeout=services.config.request_timeout_ms / 1_000)
+    for result, committed in waiting:
+        result.error_code = int(_outcome(committed))
     return response
 
 
 def _append(marker: Any, topic: str, index: int, services: Services) -> Awaitable[None]:
     """Write the marker; what is returned is done when it is committed. Raises ``KafkaError``."""
+    if topic == TRANSACTIONS_TOPIC:
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
+    if marker.producer_id < 0 or marker.producer_epoch < 0:
+        raise KafkaError(ErrorCode.INVALID_RECORD)
     if topic == OFFSETS_TOPIC:
         return services.groups.complete_transaction(
             index,
@@ -74,13 +82,13 @@ def _append(marker: Any, topic: str, index: int, services: Services) -> Awaitabl
     return partition.wait_committed(appended.last_offset)
 
 
-async def _settle(result: Any, committed: Awaitable[None], timeout: float) -> None:
-    code = ErrorCode.NONE
-    try:
-        async with asyncio.timeout(timeout):
-            await committed
-    except KafkaError as error:
-        code = ErrorCode.NOT_LEADER_OR_FOLLOWER if error.code in _COORDINATOR_ERRORS else error.code
-    except TimeoutError:
-        code = ErrorCode.REQUEST_TIMED_OUT
-    result.error_code = int(code)
+def _outcome(committed: asyncio.Future[None]) -> ErrorCode:
+    if not committed.done():
+        committed.cancel()
+        return ErrorCode.REQUEST_TIMED_OUT
+    error = committed.exception()
+    if error is None:
+        return ErrorCode.NONE
+    if not isinstance(error, KafkaError):
+        raise error
+    return ErrorCode.NOT_LEADER_OR_FOLLOWER if error.code in _COORDINATOR_ERRORS else error.code

@@ -11,7 +11,9 @@ from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 from broker.protocol.batch import scan_batches
 from broker.protocol.markers import EndTransactionMarker, read_marker
+from broker.types import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
 from tests.support.topics import create_topic, fetch
+from tests.support.wait import wait_until
 from tests.support.wire import Wire
 
 _producers = itertools.count(5_000)
@@ -80,6 +82,30 @@ def test_older_epochs_are_fenced(wire: Wire) -> None:
     assert codes(wire.call(ApiKey.WRITE_TXN_MARKERS, 1, older)) == [ErrorCode.INVALID_PRODUCER_EPOCH]
     assert codes(wire.call(ApiKey.WRITE_TXN_MARKERS, 1, zombie)) == [ErrorCode.TRANSACTION_COORDINATOR_FENCED]
     assert fetch(wire, topic).high_watermark == 1
+
+
+def test_the_group_coordinator_writes_the_markers_of_its_partitions(wire: Wire) -> None:
+    r = m.FindCoordinatorRequest
+    wait_until(
+        lambda: wire.call(ApiKey.FIND_COORDINATOR, 4, r(key_type=0, coordinator_keys=["g"])).coordinators[0].port > 0,
+        "the offsets topic is there",
+    )
+    producer = next(_producers)
+
+    def written() -> bool:
+        return codes(wire.call(ApiKey.WRITE_TXN_MARKERS, 2, markers_request(producer, {OFFSETS_TOPIC: [0]}))) == [0]
+
+    wait_until(written, "partition 0 has its coordinator")
+    older = markers_request(producer, {OFFSETS_TOPIC: [0]}, epoch=-1)
+    assert codes(wire.call(ApiKey.WRITE_TXN_MARKERS, 2, older)) == [ErrorCode.INVALID_RECORD]
+    nobody_leads = markers_request(producer, {OFFSETS_TOPIC: [9_999]})
+    assert codes(wire.call(ApiKey.WRITE_TXN_MARKERS, 2, nobody_leads)) == [ErrorCode.NOT_LEADER_OR_FOLLOWER]
+
+
+def test_the_log_of_transactions_takes_no_markers(wire: Wire) -> None:
+    answer = wire.call(ApiKey.WRITE_TXN_MARKERS, 2, markers_request(next(_producers), {TRANSACTIONS_TOPIC: [0]}))
+
+    assert codes(answer) == [ErrorCode.INVALID_TOPIC_EXCEPTION]
 
 
 def test_no_producer_is_no_transaction(wire: Wire) -> None:
