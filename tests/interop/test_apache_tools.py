@@ -112,7 +112,7 @@ def test_clients_of_apache_believe_our_api_versions(broker, new_topic) -> None:
     assert "UNKNOWN" not in listed
 
 
-@pytest.mark.parametrize("protocol", ["classic"])
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_the_verifiable_consumer_reads_all_that_the_verifiable_producer_wrote(broker, new_topic, protocol) -> None:
     topic = new_topic(partitions=3)
     produced = _events(
