@@ -59,6 +59,13 @@ def bomb(codec: str) -> bytes:
     return bytes(whole)
 
 
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+    """A broker of their own: a bomb that is stored is a batch that nobody can read, and ``verify_log`` says so."""
+    with BrokerProcess(tmp_path_factory.mktemp("bombs"), sound=False, OTTLA_ACK_DURABILITY="os") as process:
+        yield process
+
+
 @pytest.fixture
 def stays_small(victim: BrokerProcess) -> Iterator[None]:
     before = victim.rss_bytes()
