@@ -35,6 +35,7 @@ from broker.jobs.brokers import cluster_secret
 from broker.protocol.private import (
     ClientInstanceEntry,
     ClientMetricsResponse,
+    CompactionPartition,
     ConnectionsResponse,
     PartitionInventory,
 )
@@ -295,8 +296,8 @@ class Gateway:
         return self.client.produce(topic, key, value, headers, partition, compression=compression, acks=-1)
 
     @translated
-    def segments(self, topic: str, partition: int) -> tuple[PartitionInventory, int]:
-        """(the partition as its leader keeps it on disk, when that was, by the leader's clock)."""
+    def segments(self, topic: str, partition: int) -> tuple[PartitionInventory, int, int]:
+        """(the partition as its leader keeps it on disk, when that was by the leader's clock, the leader)."""
         described = next((one for one in self.topic(topic).partitions if one.partition == partition), None)
         if described is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"{topic} has no partition {partition}.")
@@ -308,7 +309,13 @@ class Gateway:
         found = next((one for one in answer.partitions if one.partition == partition), None)
         if found is None:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"Partition {partition} is changing its leader.")
-        return found, answer.sampled_at_ms
+        return found, answer.sampled_at_ms, described.leader
+
+    @translated
+    def compaction(self, topic: str, partition: int, broker_id: int) -> CompactionPartition | None:
+        """How far a compacted partition of that broker is cleaned; ``None`` when it has none such."""
+        answer = self.internal.compaction_inventory([topic], partitions=[partition], broker_id=broker_id)
+        return next((one for one in answer.partitions if one.partition == partition), None)
 
     @translated
     def producers(self, topic: str) -> list[ProducerDescription]:

@@ -109,8 +109,10 @@ class Strip:
         return {bar.css for bar in self.bars}
 
 
-def offset_strip(inventory: PartitionInventory, fates: Sequence[Fate], now_ms: int) -> Strip:
-    """From the first segment to the end of the log."""
+def offset_strip(
+    inventory: PartitionInventory, fates: Sequence[Fate], now_ms: int, first_dirty_offset: int = -1
+) -> Strip:
+    """From the first segment to the end of the log. ``first_dirty_offset``: up to where it has been compacted."""
     shown = [fate for fate in fates if fate.segment.end_offset > fate.segment.base_offset]
     if not shown:
         return Strip()
@@ -127,7 +129,7 @@ def offset_strip(inventory: PartitionInventory, fates: Sequence[Fate], now_ms: i
     return Strip(
         bars=bars,
         ticks=[Tick(x=scale(at), value=at, anchor=_anchor(scale(at))) for at in _round_values(low, high)],
-        marks=list(_offset_marks(inventory, scale, low)),
+        marks=_offset_marks(inventory, scale, low, first_dirty_offset),
         shade_width=scale(start) if start > low else 0.0,
     )
 
@@ -204,13 +206,16 @@ def _bars(
     ]
 
 
-def _offset_marks(inventory: PartitionInventory, scale: _Scale, low: int) -> list[Mark]:
+def _offset_marks(inventory: PartitionInventory, scale: _Scale, low: int, first_dirty_offset: int) -> list[Mark]:
     start, high_watermark = inventory.log_start_offset, inventory.high_watermark
     stable = inventory.last_stable_offset
     marks = []
     if start > low:
         title = f"Records below offset {start:,} were deleted by a client; their segment goes as a whole later"
         marks.append(Mark(x=scale(start), name="start", label="log start", title=title))
+    if first_dirty_offset > low:
+        title = f"Compacted up to offset {first_dirty_offset:,}: every key below is there once"
+        marks.append(Mark(x=scale(first_dirty_offset), name="clean", label="compacted", title=title))
     if 0 <= stable < high_watermark:
         title = f"Last stable offset {stable:,}: an open transaction holds back readers of committed records here"
         marks.append(Mark(x=scale(stable), name="stable", label="last stable", title=title))

@@ -15,6 +15,8 @@ import msgspec
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
+from broker.compaction.plan import first_dirty_offset
+from broker.compaction.plan import plan_partition as plan_partition_compaction
 from broker.protocol.private import PartitionInventory
 from broker.retention.forecast import Fate, forecast
 from broker.retention.plan import deletes, plan_partition, policies
@@ -80,7 +82,9 @@ def segments_tab(request: HttpRequest, name: str) -> dict[str, Any]:
     axis = axis if axis in AXES else "offset"
     query = request.GET.copy()
     query["tab"] = "segments"
-    inventory, now_ms = gateway().segments(name, chosen)
+    inventory, now_ms, leader = gateway().segments(name, chosen)
+    compacts = "compact" in policies(inventory)
+    cleaned = gateway().compaction(name, chosen, leader) if compacts else None
     rate = _growth(name, chosen)
     fates = forecast(inventory, now_ms, rate)
     listing: Listing[Fate] = Listing(
@@ -97,13 +101,18 @@ def segments_tab(request: HttpRequest, name: str) -> dict[str, Any]:
         "inventory": inventory,
         "now_ms": now_ms,
         "rate": rate,
-        "strip": (time_strip if axis == "time" else offset_strip)(inventory, fates, now_ms),
+        "strip": time_strip(inventory, fates, now_ms)
+        if axis == "time"
+        else offset_strip(inventory, fates, now_ms, first_dirty_offset(cleaned) if cleaned is not None else -1),
         "listing": listing,
         "size_bytes": sum(segment.size_bytes for segment in inventory.segments),
         "next_fate": next((fate for fate in fates if fate.at_ms is not None and not fate.held), None),
         "due": [fate for fate in fates if fate.is_due(now_ms)],
         "deletes": deletes(inventory),
-        "compacts": "compact" in policies(inventory),
+        "compacts": compacts,
+        "cleaned": cleaned,
+        "cleaning": plan_partition_compaction(cleaned, now_ms, on_demand=True) if cleaned is not None else None,
+        "cleaning_due": cleaned is not None and plan_partition_compaction(cleaned, now_ms) is not None,
         "what_if": what_if(inventory, now_ms, request.GET),
         "part_url": f"{reverse('topic-segments', args=[name])}?{query.urlencode()}",
     }

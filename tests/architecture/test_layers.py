@@ -172,6 +172,7 @@ def test_the_dashboard_reaches_a_broker_only_through_its_client() -> None:
         "broker.protocol.private.",
         # Pure: what retention would do, shown before it does it.
         "broker.retention.",
+        "broker.compaction.plan.",
         "broker.supervisor.",
         "broker.jobs.",
         "broker.models.",

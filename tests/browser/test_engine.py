@@ -169,3 +169,35 @@ def test_the_palette_leads_to_the_new_pages(page: Page, installation: Installati
         expect(page.locator("#ot-palette-list [aria-selected=true]")).to_contain_text(name)
         page.keyboard.press("Enter")
         page.wait_for_url(f"**{url}")
+
+
+def test_a_group_of_the_new_protocol_shows_epochs_and_targets(
+    page: Page, installation: Installation, topic: str
+) -> None:
+    group = f"modern.{topic}"
+    produce(installation, topic, b"x")
+    consumer = Consumer(
+        {
+            "bootstrap.servers": installation.bootstrap,
+            "group.id": group,
+            "group.protocol": "consumer",
+            "client.id": "modern-reader",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe([topic])
+    assert consumer.poll(30) is not None
+    consumer.commit(asynchronous=False)
+    page.goto(f"/groups/{group}/")
+    expect(page.locator("#group-verdict")).to_contain_text("new (KIP-848) protocol", timeout=SOON_MS)
+    expect(page.locator("#group-tiles")).to_contain_text("group epoch")
+    expect(page.locator("#group-tiles")).to_contain_text("assignor of the broker")
+    member = page.locator("#group-members-body tr")
+    expect(member).to_contain_text("modern-reader")
+    expect(member).to_contain_text(f"subscribed to {topic}")
+    expect(member).to_contain_text("epoch")
+    page.goto(f"/groups/by-id/reset-offsets?group={group}&topic={topic}&to=earliest")
+    expect(page.locator(".ot-error")).to_contain_text("The group has 1 member")
+    consumer.close()
+    page.goto(f"/groups/{group}/")
+    expect(page.locator("#group-members-body")).to_contain_text("No members.", timeout=SOON_MS)

@@ -33,7 +33,7 @@ class Workload:
             threading.Thread(target=self._consume, args=("search-indexer", "indexer-1", 0.02)),
             threading.Thread(target=self._transact, args=("ledger-writer", 0, 0.5)),
             threading.Thread(target=self._transact, args=("ledger-closing", 1, 3600.0)),
-            threading.Thread(target=self._consume, args=("ledger-audit", "auditor", 0.0, ("ledger",))),
+            threading.Thread(target=self._consume, args=("ledger-audit", "auditor", 0.0, ("^led.*",), "consumer")),
         ]
 
     def __enter__(self) -> Workload:

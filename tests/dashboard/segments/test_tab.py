@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from broker.client.results import TopicMetadata
-from broker.protocol.private import PartitionInventory
+from broker.protocol.private import CompactionPartition, PartitionInventory
 from dashboard.gateway import GatewayError
 from dashboard.live.store import MemoryStore
 from dashboard.pages.topics import views
@@ -32,11 +32,34 @@ class FakeGateway:
     def topic(self, name: str) -> TopicMetadata:
         return topic(name, 3)
 
-    def segments(self, name: str, partition: int) -> tuple[PartitionInventory, int]:
+    def segments(self, name: str, partition: int) -> tuple[PartitionInventory, int, int]:
         self.asked.append(partition)
         if self.trouble is not None:
             raise self.trouble
-        return msgspec.structs.replace(self.inventory, partition=partition), NOW_MS
+        return msgspec.structs.replace(self.inventory, partition=partition), NOW_MS, 1
+
+    def compaction(self, name: str, partition: int, broker_id: int) -> CompactionPartition | None:
+        return CompactionPartition(
+            topic=name,
+            partition=partition,
+            topic_id=bytes(16),
+            directory="/logs",
+            truncations=0,
+            log_start_offset=0,
+            first_dirty_offset=10,
+            decided_offset=20,
+            min_cleanable_dirty_ratio=0.6,
+            min_compaction_lag_ms=0,
+            max_compaction_lag_ms=2**63 - 1,
+            delete_retention_ms=0,
+            segment_bytes=100,
+            segment_index_bytes=100,
+            index_interval_bytes=100,
+            segments=self.inventory.segments,
+            last_compacted_ms=NOW_MS - HOUR_MS,
+            last_bytes_before=4096,
+            last_bytes_after=1024,
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +124,15 @@ def test_what_deletes_a_segment_is_said_in_words(
 ) -> None:
     gateway.inventory = msgspec.structs.replace(gateway.inventory, **changes)
     assert words in read(viewer)
+
+
+def test_a_compacted_partition_tells_how_far_it_is_cleaned(viewer: Client, gateway: FakeGateway) -> None:
+    gateway.inventory = msgspec.structs.replace(gateway.inventory, cleanup_policy="compact")
+    body = read(viewer)
+    assert "4 KiB became 1 KiB" in body
+    assert "50 %" in body
+    assert "due above" in body
+    assert "Compacted up to offset 10" in body
 
 
 def test_an_open_transaction_is_marked_where_it_holds_readers_back(viewer: Client, gateway: FakeGateway) -> None:

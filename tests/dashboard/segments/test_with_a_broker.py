@@ -26,14 +26,14 @@ def topic(cluster: KafkaClient) -> str:
 
 
 def test_segments_of_a_real_log_are_shown_with_what_will_delete_them(admin_client: Client, topic: str) -> None:
-    inventory, now_ms = gateway().segments(topic, 0)
+    inventory, now_ms, leader = gateway().segments(topic, 0)
     assert [(one.base_offset, one.end_offset, one.active) for one in inventory.segments] == [
         (0, 1, False),
         (1, 2, False),
         (2, 3, True),
     ]
     assert all(0 <= now_ms - one.first_timestamp_ms < 60_000 for one in inventory.segments)
-    assert (inventory.last_stable_offset, inventory.segment_bytes) == (3, 2**20)
+    assert (inventory.last_stable_offset, inventory.segment_bytes, leader) == (3, 2**20, 1)
     for axis in ("offset", "time"):
         body = admin_client.get(f"/topics/{topic}/?tab=segments&axis={axis}").content.decode()
         assert body.count('<tr id="segment-') == 3
@@ -47,3 +47,10 @@ def test_another_partition_and_one_that_does_not_exist(admin_client: Client, top
     )
     with pytest.raises(GatewayError, match="has no partition 9"):
         gateway().segments(topic, 9)
+
+
+def test_a_compacted_log_is_shown_as_such(admin_client: Client, cluster: KafkaClient, topic: str) -> None:
+    cluster.alter_topic_configs(topic, {"cleanup.policy": "compact"})
+    body = admin_client.get(f"/topics/{topic}/?tab=segments").content.decode()
+    assert "The topic is compacted" in body
+    assert "Not compacted since the broker started." in body
