@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from broker.client.assignment import CONSUMER_PROTOCOL, read_assignment
+from broker.coordination.primitives import MalformedRecord
 from broker.groups.consumer.records import (
     MEMBER_STATES,
     ConsumerRecord,
@@ -22,7 +23,6 @@ from broker.groups.consumer.records import (
     TargetEpochRecord,
     TargetRecord,
 )
-from broker.groups.primitives import MalformedRecord
 from broker.groups.records import GroupRecord, MemberValue, OffsetRecord, decode_record
 from broker.transactions.records import decode_record as decode_transaction
 from broker.types import TopicId, format_topic_id

@@ -23,6 +23,7 @@ from broker.coordination.driver import SeatStatistics
 from broker.coordination.internal_topic import InternalTopic
 from broker.coordination.partition_log import PartitionLog
 from broker.coordination.partitioner import partition_for
+from broker.coordination.primitives import STRING_BYTES_MAX
 from broker.coordination.transaction import TransactionMarker
 from broker.coordination.transactional import TransactionalRuntime
 from broker.errors import ErrorCode, KafkaError
@@ -52,7 +53,6 @@ from broker.groups.events import (
     Sync,
     SyncReply,
 )
-from broker.groups.primitives import STRING_BYTES_MAX
 from broker.groups.records import Record
 from broker.groups.shard import GroupShard
 from broker.groups.statistics import sample_group

@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from broker.coordination.primitives import STRING_BYTES_MAX
 from broker.errors import ErrorCode, KafkaError
 from broker.groups.classic_group import ClassicGroup, GroupState
 from broker.groups.config import GroupConfig
 from broker.groups.events import CommitOffsets, FetchedOffset, OffsetToCommit
-from broker.groups.primitives import STRING_BYTES_MAX
 from broker.groups.records import OffsetRecord, OffsetValue
 from broker.types import NO_TIMESTAMP, ZERO_TOPIC_ID, TopicId
 

@@ -19,13 +19,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from broker.groups.consumer.records import (
-    FIRST_CONSUMER_KEY_VERSION,
-    ConsumerRecord,
-    decode_consumer_record,
-    encode_consumer_record,
-)
-from broker.groups.primitives import (
+from broker.coordination.primitives import (
     INT16,
     INT32,
     INT64,
@@ -34,6 +28,12 @@ from broker.groups.primitives import (
     put_compact_string,
     put_nullable_string,
     put_string,
+)
+from broker.groups.consumer.records import (
+    FIRST_CONSUMER_KEY_VERSION,
+    ConsumerRecord,
+    decode_consumer_record,
+    encode_consumer_record,
 )
 from broker.types import NO_EPOCH, NO_TIMESTAMP, ZERO_TOPIC_ID, Buffer, Offset, TimestampMs, TopicId
 

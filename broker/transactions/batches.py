@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-from broker.coordination.record_fields import MalformedRecord
+from broker.coordination.primitives import MalformedRecord
 from broker.protocol import records as batches
 from broker.protocol.batch import scan_batches
 from broker.transactions.records import TransactionRecord, decode_record, encode_record

@@ -29,7 +29,7 @@ from broker.coordination.driver import CoordinatorRuntime, SeatStatistics
 from broker.coordination.internal_topic import InternalTopic
 from broker.coordination.partition_log import PartitionLog
 from broker.coordination.partitioner import partition_for
-from broker.coordination.record_fields import STRING_BYTES_MAX
+from broker.coordination.primitives import STRING_BYTES_MAX
 from broker.errors import ErrorCode, KafkaError
 from broker.transactions.batches import TransactionRecordCodec
 from broker.transactions.events import (

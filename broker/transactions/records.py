@@ -17,17 +17,16 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from broker.coordination.record_fields import (
-    FieldReader,
+from broker.coordination.primitives import (
+    INT16,
+    INT32,
+    INT64,
     MalformedRecord,
-    compact_string,
-    int8,
-    int16,
-    int32,
-    int64,
-    string,
-    tagged_fields,
-    uvarint,
+    Reader,
+    put_compact_count,
+    put_compact_string,
+    put_string,
+    put_tagged_fields,
 )
 from broker.transactions.metadata import Transaction
 from broker.transactions.states import TransactionState
@@ -49,7 +48,7 @@ class TransactionRecord:
 
 def encode_record(record: TransactionRecord) -> tuple[bytes, bytes | None]:
     """Key and value of one record."""
-    key = int16(KEY_VERSION) + string(record.transactional_id)
+    key = INT16.pack(KEY_VERSION) + put_string(record.transactional_id)
     return key, None if record.value is None else encode_value(record.value)
 
 
@@ -57,21 +56,21 @@ def encode_value(value: Transaction) -> bytes:
     """Version 1. Also used to learn whether a transaction still fits into one record before it is written."""
     tags = {}
     if value.previous_producer_id != NO_PRODUCER_ID:
-        tags[_PREVIOUS_PRODUCER_ID_TAG] = int64(value.previous_producer_id)
+        tags[_PREVIOUS_PRODUCER_ID_TAG] = INT64.pack(value.previous_producer_id)
     if value.next_producer_id != NO_PRODUCER_ID:
-        tags[_NEXT_PRODUCER_ID_TAG] = int64(value.next_producer_id)
+        tags[_NEXT_PRODUCER_ID_TAG] = INT64.pack(value.next_producer_id)
     if value.client_version:
-        tags[_CLIENT_VERSION_TAG] = int16(value.client_version)
+        tags[_CLIENT_VERSION_TAG] = INT16.pack(value.client_version)
     parts = [
-        int16(VALUE_VERSION),
-        int64(value.producer_id),
-        int16(value.producer_epoch),
-        int32(value.timeout_ms),
-        int8(value.state),
+        INT16.pack(VALUE_VERSION),
+        INT64.pack(value.producer_id),
+        INT16.pack(value.producer_epoch),
+        INT32.pack(value.timeout_ms),
+        bytes((value.state,)),
         *_partitions(value),
-        int64(value.update_ms),
-        int64(value.start_ms),
-        tagged_fields(tags),
+        INT64.pack(value.update_ms),
+        INT64.pack(value.start_ms),
+        put_tagged_fields(tags),
     ]
     return b"".join(parts)
 
@@ -80,28 +79,33 @@ def decode_record(key: Buffer | None, value: Buffer | None) -> TransactionRecord
     """The record, or ``None`` for a key of a later version. Raises ``MalformedRecord``."""
     if key is None:
         raise MalformedRecord("a record of this topic has no key")
-    reader = FieldReader(key)
+    reader = Reader(key)
     if reader.int16() != KEY_VERSION:
         return None
     transactional_id = reader.string()
     return TransactionRecord(
-        transactional_id=transactional_id, value=None if value is None else _read_value(FieldReader(value))
+        transactional_id=transactional_id, value=None if value is None else _read_value(Reader(value))
     )
 
 
 def _partitions(value: Transaction) -> list[bytes]:
     if value.state is TransactionState.EMPTY:
-        return [uvarint(0)]
+        return [b"\x00"]
     by_topic: dict[str, list[int]] = defaultdict(list)
     for topic, partition in sorted(value.partitions):
         by_topic[topic].append(partition)
-    parts = [uvarint(len(by_topic) + 1)]
+    parts = [put_compact_count(len(by_topic))]
     for topic, indexes in by_topic.items():
-        parts += (compact_string(topic), uvarint(len(indexes) + 1), *map(int32, indexes), tagged_fields({}))
+        parts += (
+            put_compact_string(topic),
+            put_compact_count(len(indexes)),
+            *map(INT32.pack, indexes),
+            put_tagged_fields({}),
+        )
     return parts
 
 
-def _read_value(reader: FieldReader) -> Transaction:
+def _read_value(reader: Reader) -> Transaction:
     version = reader.int16()
     if version not in (0, 1):
         raise MalformedRecord(f"unknown version {version} of a transaction")
@@ -124,7 +128,7 @@ def _read_value(reader: FieldReader) -> Transaction:
         start_ms=start_ms,
         previous_producer_id=_tagged_int64(tags, _PREVIOUS_PRODUCER_ID_TAG),
         next_producer_id=_tagged_int64(tags, _NEXT_PRODUCER_ID_TAG),
-        client_version=FieldReader(tags[_CLIENT_VERSION_TAG]).int16() if _CLIENT_VERSION_TAG in tags else 0,
+        client_version=Reader(tags[_CLIENT_VERSION_TAG]).int16() if _CLIENT_VERSION_TAG in tags else 0,
     )
 
 
@@ -135,11 +139,11 @@ def _read_state(number: int) -> TransactionState:
         raise MalformedRecord(f"no transaction state has the number {number}") from error
 
 
-def _read_partitions(reader: FieldReader, *, compact: bool) -> frozenset[TopicPartition]:
+def _read_partitions(reader: Reader, *, compact: bool) -> frozenset[TopicPartition]:
     partitions = set()
-    for _ in range(reader.count(compact=compact) or 0):
+    for _ in range(reader.nullable_count(compact=compact)):
         topic = reader.compact_string() if compact else reader.string()
-        for _ in range(reader.count(compact=compact) or 0):
+        for _ in range(reader.nullable_count(compact=compact)):
             partitions.add(TopicPartition(topic, reader.int32()))
         if compact:
             reader.tagged_fields()
@@ -147,4 +151,4 @@ def _read_partitions(reader: FieldReader, *, compact: bool) -> frozenset[TopicPa
 
 
 def _tagged_int64(tags: dict[int, bytes], tag: int) -> int:
-    return FieldReader(tags[tag]).int64() if tag in tags else NO_PRODUCER_ID
+    return Reader(tags[tag]).int64() if tag in tags else NO_PRODUCER_ID

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.coordination.record_fields import MalformedRecord
+from broker.coordination.primitives import MalformedRecord
 from broker.protocol import records as batches
 from broker.protocol.batch import stamp
 from broker.transactions.batches import TransactionRecordCodec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -162,3 +163,30 @@ def test_an_operator_terminates_a_transaction(producer: Producer, client: Client
         producer.produce(topic, b"stuck")
     assert committed(client, topic) == []
     assert client.describe_transaction(topic).state == "Empty"
+
+
+def test_what_was_answered_stands_though_the_broker_dies_at_once(tmp_path: Path) -> None:
+    """kill -9 behind the answer: markers and completion are still under way, or not even begun."""
+    with BrokerProcess(tmp_path, OTTLA_TRANSACTION_STATE_LOG_NUM_PARTITIONS="3") as broker:
+        with Client(broker.bootstrap) as client:
+            client.create_topic("kept", 1, 1)
+        coordinator_of(broker, "kept")
+        expected: list[bytes | None] = []
+        for number, commit in enumerate((True, False, True)):
+            value = b"%d" % number
+            with Producer(broker.port, "kept") as producer:
+                producer.init()
+                producer.produce("kept", value)
+                producer.end(commit=commit)
+                broker.kill()
+            expected += [value] if commit else []
+            broker.start()
+            with Client(broker.bootstrap) as client:
+                assert committed(client, "kept") == expected
+                described = wait_until(lambda: settled_state(client), "the transaction is complete")
+                assert described == ("CompleteCommit" if commit else "CompleteAbort")
+
+
+def settled_state(client: Client) -> str | None:
+    state = client.describe_transaction("kept").state
+    return state if state.startswith("Complete") else None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from broker.coordination.primitives import STRING_BYTES_MAX
 from broker.errors import ErrorCode, KafkaError
 from broker.groups.consumer.events import (
     AWAY_EPOCH,
@@ -34,7 +35,6 @@ from broker.groups.consumer.regex import compile_regex
 from broker.groups.consumer.settings import ConsumerSettings
 from broker.groups.consumer.targets import renew_targets
 from broker.groups.consumer.turn import ConsumerTurn, restart_session
-from broker.groups.primitives import STRING_BYTES_MAX
 from broker.types import TopicId
 
 

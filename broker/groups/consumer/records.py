@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from broker.groups.primitives import (
+from broker.coordination.primitives import (
     INT16,
     INT32,
     INT64,

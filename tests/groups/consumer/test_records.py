@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.coordination.primitives import MalformedRecord
 from broker.groups.consumer.records import (
     STABLE,
     UNKNOWN_STATE,
@@ -24,7 +25,6 @@ from broker.groups.consumer.records import (
     TargetEpochRecord,
     TargetRecord,
 )
-from broker.groups.primitives import MalformedRecord
 from broker.groups.records import Record, decode_record, encode_record
 
 TOPIC = bytes(range(16))

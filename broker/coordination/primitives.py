@@ -1,4 +1,4 @@
-"""Kafka's primitive types in the keys and values of ``__consumer_offsets``, as bytes.
+"""Kafka's primitive types in the keys and values of coordinators' records, as bytes.
 
 Owns: writing them, and a reader that never goes past the end of what it was given. A string that is written was
 measured where it entered; one that is read may be anything.
@@ -7,6 +7,7 @@ measured where it entered; one that is read may be anything.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from broker.types import Buffer
 
@@ -56,6 +57,13 @@ def put_compact_bytes(raw: bytes) -> bytes:
 def put_compact_count(count: int) -> bytes:
     """What stands before the elements of a compact array."""
     return put_uvarint(count + 1)
+
+
+def put_tagged_fields(fields: Mapping[int, bytes]) -> bytes:
+    parts = [put_uvarint(len(fields))]
+    for tag, raw in sorted(fields.items()):
+        parts += (put_uvarint(tag), put_uvarint(len(raw)), raw)
+    return b"".join(parts)
 
 
 class Reader:
@@ -122,6 +130,13 @@ class Reader:
 
     def compact_bytes(self) -> bytes:
         return self._take(self.uvarint() - 1)
+
+    def nullable_count(self, *, compact: bool) -> int:
+        """The length of an array that may be null, which counts as 0."""
+        count = self.uvarint() - 1 if compact else self.int32()
+        if not -1 <= count <= self.remaining:
+            raise MalformedRecord(f"{count} elements in {self.remaining} bytes")
+        return max(count, 0)
 
     def compact_count(self, bytes_each: int) -> int:
         """The length of a compact array, refused when the bytes left cannot hold that many."""
