@@ -41,7 +41,7 @@ def stay_away(turn: ConsumerTurn, group: ConsumerGroup, member: ConsumerMember) 
 
 
 def on_timer(turn: ConsumerTurn, group: ConsumerGroup, key: TimerKey) -> None:
-    kind, member_id = key[0], key[2]
+    kind, member_id = key[0], key[-1]
     member = group.members.get(member_id)
     if member is None:
         return

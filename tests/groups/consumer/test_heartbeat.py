@@ -400,3 +400,11 @@ def test_clients_of_version_0_may_come_without_an_id() -> None:
     assert (
         refusal(ConsumerHeartbeat(**values, member_id="", epoch=-1), brings_own_id=False) is ErrorCode.INVALID_REQUEST
     )
+
+
+def test_a_timer_of_the_classic_rounds_means_nothing_here() -> None:
+    stage = ConsumerStage()
+    stage.enter_consumer("a", "clicks")
+    for key in (("join", GROUP), ("sync", GROUP), ("session", GROUP, "nobody")):
+        stage.perform(stage.shard.on_timer(key, stage.now_ms))
+    assert list(stage.consumer_group.members) == ["a"]
