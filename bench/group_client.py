@@ -113,6 +113,8 @@ class Member:
                 group_id=self.group,
                 generation_id=self.generation,
                 member_id=self.member_id,
+                protocol_type="consumer",
+                protocol_name=PROTOCOL,
                 assignments=assignments,
             ),
         )

@@ -1,7 +1,7 @@
 """CreatePartitions (37), versions 0–3: one result per topic; ``validate_only`` decides without writing.
 
-``count`` is the new total. Deviation: internal topics are refused, because the partition a group lives in follows from
-their number.
+``count`` is the new total.
+Deviation: internal topics are refused, because the partition a group lives in follows from their number.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 Versions: v1 rebalance timeout (before: the session timeout), v4 MEMBER_ID_REQUIRED (KIP-394), v5 static members
 (KIP-345), v6 flexible, v7 protocol type in the answer and a nullable protocol name, v8 reason (KIP-800), v9
-skip_assignment (KIP-814). Deviations: a JoinGroup that the same member repeats is answered REBALANCE_IN_PROGRESS on
-its first, given-up request (Kafka leaves that one unanswered). A sole member may change its protocols while keeping
-its id (Kafka refuses that one as inconsistent with itself).
+skip_assignment (KIP-814).
+Deviations: a JoinGroup that the same member repeats is answered REBALANCE_IN_PROGRESS on its first, given-up request (Kafka
+leaves that one unanswered). A sole member may change its protocols while keeping its id (Kafka refuses that one as
+inconsistent with itself). A static member that comes back with other topics opens a round (Kafka leaves everybody with the
+old assignment until something else opens one).
 """
 
 from __future__ import annotations

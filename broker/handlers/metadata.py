@@ -3,12 +3,12 @@
 v0 ``[]`` asks for all topics; from v1 null does and ``[]`` asks for none. v4 may forbid auto-creation; v7 leader epochs;
 v8–10 cluster and v8+ topic operations on request; v10 topic ids; v12 topics asked by id; v13 a top-level error.
 
-Deviations, on purpose:
-- A topic created because it was asked for is in *this* answer with its leaders. Kafka answers
-  UNKNOWN_TOPIC_OR_PARTITION first, and its clients wait out a back-off before they ask again.
-- A partition that is offline on its leader's disk keeps its leader here, so that Produce and Fetch reach it and are told
-  KAFKA_STORAGE_ERROR. Kafka names no leader, and its clients wait without a reason.
-- ``controller_id`` is a live broker always; every broker serves admin requests.
+``controller_id`` is a live broker always; every broker serves admin requests.
+
+Deviations: A topic created because it was asked for is in *this* answer with its leaders. Kafka answers
+UNKNOWN_TOPIC_OR_PARTITION first, and its clients wait out a back-off before they ask again. A partition that is offline on
+its leader's disk keeps its leader here, so that Produce and Fetch reach it and are told KAFKA_STORAGE_ERROR. Kafka names no
+leader, and its clients wait without a reason. Brokers are told also where the request itself was refused.
 """
 
 from __future__ import annotations

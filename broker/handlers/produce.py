@@ -5,7 +5,10 @@ TRANSACTION_ABORTABLE, v12 adds partitions to the transaction by itself (KIP-890
 Versions 0–2 are advertised but end the connection (see ``protocol/registry.py``).
 Deviations: ``acks=all`` is held to the literal ``min.insync.replicas`` even where the topic has fewer replicas. A
 transactional batch without producer id is refused (INVALID_RECORD), and one in a request without transactional id fails
-its own partition only (TRANSACTIONAL_ID_AUTHORIZATION_FAILED).
+its own partition only (TRANSACTIONAL_ID_AUTHORIZATION_FAILED). Compressed records that are stored as they come are not opened,
+so a client may store what nobody can decompress (Kafka opens them all). Bytes behind the last whole batch are refused
+(Kafka drops them), and so is a batch that says LogAppendTime of itself; no whole batch at all is CORRUPT_MESSAGE
+(Kafka: INVALID_RECORD). Errors do not tell the log start, nor duplicates a log append time of their own.
 
 Hot path: one request costs a header scan, one CRC and one write per partition and a few dozen calls around them. No
 task, no future; an acks=all answer is one ``ParkedProduce`` known to the partitions it waits for. Every partition

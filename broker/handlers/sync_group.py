@@ -1,6 +1,6 @@
 """SyncGroup v0-5: the leader hands in everyone's assignment, everyone takes his own.
 
-Versions: v3 static members, v4 flexible, v5 protocol type and name, checked when given and echoed in the answer.
+Versions: v3 static members, v4 flexible, v5 protocol type and name, mandatory, checked and echoed in the answer.
 Assignments are opaque and returned byte for byte.
 """
 
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.errors import KafkaError
+from broker.errors import ErrorCode, KafkaError
 from broker.groups.events import Sync, SyncReply
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 
 API = ApiKey.SYNC_GROUP
+
+_PROTOCOL_SINCE_VERSION = 5
 
 
 async def handle(request: Request, message: Any, services: Services) -> Any:
@@ -28,6 +30,8 @@ async def handle(request: Request, message: Any, services: Services) -> Any:
         assignments=tuple((item.member_id, bytes(item.assignment)) for item in message.assignments),
     )
     try:
+        if request.api_version >= _PROTOCOL_SINCE_VERSION and None in (event.protocol_type, event.protocol):
+            raise KafkaError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
         reply = await services.groups.sync(event)
     except KafkaError as error:
         reply = SyncReply(error=error.code)

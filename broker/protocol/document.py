@@ -55,9 +55,7 @@ class Description:
 
 def describe(api_key: int) -> Description:
     """What the docstring of a handler says."""
-    source = (HANDLERS / f"{ApiKey(api_key).name.lower()}.py").read_text(encoding="utf-8")
-    text = ast.get_docstring(ast.parse(source))
-    assert text is not None, f"the handler of {ApiKey(api_key).name} has no docstring"
+    text = docstring_of_handler(api_key)
     head = " ".join(text.split("\n\n")[0].split("\nVersions:")[0].split("\nDeviation")[0].split())
     name, _, rest = head.partition(": ")
     claimed = re.search(r"(?:v|versions? )(\d+)(?:[–-](\d+))?", name)
@@ -68,6 +66,13 @@ def describe(api_key: int) -> Description:
         versions=(int(claimed[1]), int(claimed[2] or claimed[1])) if claimed else None,
         deviations="" if deviations in ("none", "none.") else deviations,
     )
+
+
+def docstring_of_handler(api_key: int) -> str:
+    source = (HANDLERS / f"{ApiKey(api_key).name.lower()}.py").read_text(encoding="utf-8")
+    text = ast.get_docstring(ast.parse(source))
+    assert text is not None, f"the handler of {ApiKey(api_key).name} has no docstring"
+    return text
 
 
 def document() -> str:

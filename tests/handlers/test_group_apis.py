@@ -118,7 +118,7 @@ async def sync(world: World, joined: Any, version: int = 5, **fields: Any) -> An
         generation_id=joined.generation_id,
         member_id=joined.member_id,
         assignments=[item],
-        **fields,
+        **{"protocol_type": "consumer", "protocol_name": joined.protocol_name, **fields},
     )
     return await world.call(sync_group, version, request)
 
@@ -418,7 +418,17 @@ async def test_delete(world: World, version: int) -> None:
     ("handler", "request_"),
     [
         (join_group, join_request("m")),
-        (sync_group, m.SyncGroupRequest(group_id=GROUP, generation_id=1, member_id="m", assignments=[])),
+        (
+            sync_group,
+            m.SyncGroupRequest(
+                group_id=GROUP,
+                generation_id=1,
+                member_id="m",
+                protocol_type="consumer",
+                protocol_name="range",
+                assignments=[],
+            ),
+        ),
         (heartbeat, m.HeartbeatRequest(group_id=GROUP, generation_id=1, member_id="m")),
         (leave_group, m.LeaveGroupRequest(group_id=GROUP, member_id="m", members=[])),
         (offset_delete, m.OffsetDeleteRequest(group_id=GROUP, topics=[])),

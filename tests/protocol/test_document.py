@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from broker.protocol.document import DOCUMENT, describe, document
+from broker.protocol.document import DOCUMENT, describe, docstring_of_handler, document
 from broker.protocol.registry import SERVED
 
 
@@ -16,3 +18,9 @@ def test_a_handler_claims_the_versions_that_are_served(spec) -> None:
     assert description.summary, "a docstring begins with what the API does"
     assert description.versions is None or description.versions == (spec.min_version, spec.max_version)
     assert description.versions is not None or spec.internal, "a handler of a public API says which versions it serves"
+
+
+@pytest.mark.parametrize("spec", SERVED.values(), ids=lambda spec: spec.name)
+def test_a_deviation_that_a_handler_tells_of_is_in_the_documentation(spec) -> None:
+    told = re.search(r"(?im)\bdeviations?\b(?!: none\.?$)", docstring_of_handler(spec.key))
+    assert (told is not None) == bool(describe(spec.key).deviations), "begin a line with 'Deviations: '"

@@ -1,4 +1,4 @@
-"""A connection to the session's broker for every test, and a broker that has been started three times."""
+"""A connection to the session's broker for every test, a broker that has been started three times, and a pair of brokers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from tests.support.broker_process import BrokerProcess
 from tests.support.topics import batch, create_topic, leader_epoch_of, produce
 from tests.support.wire import Wire
+from tests.traps.pair import pair_of_brokers
 
 
 @pytest.fixture
@@ -35,3 +36,11 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker
                 epochs.append(leader_epoch_of(wire, topic))
                 produce(wire, topic, batch(b"%d" % life))
         yield broker, topic, epochs
+
+
+@pytest.fixture(scope="package")
+def two_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerProcess, BrokerProcess]]:
+    """Two brokers that stay, and end transactions in time."""
+    overdue = {"OTTLA_TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS": "100"}
+    with pair_of_brokers(tmp_path_factory.mktemp("two"), **overdue) as pair:
+        yield pair

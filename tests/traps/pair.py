@@ -1,0 +1,33 @@
+"""Two brokers of one cluster: what goes from one to the other, and what becomes of it when one is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from broker.protocol import messages as m
+from broker.protocol.api import ApiKey
+from tests.support.broker_process import BrokerProcess
+from tests.support.wait import wait_until
+from tests.support.wire import Wire
+
+
+@contextmanager
+def pair_of_brokers(home: Path, **environment: str) -> Iterator[tuple[BrokerProcess, BrokerProcess]]:
+    """Two brokers of one cluster that know each other."""
+    small = {"OTTLA_OFFSETS_TOPIC_NUM_PARTITIONS": "4", "OTTLA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4"}
+    first = BrokerProcess(home, node_id=1, **small, **environment)
+    second = BrokerProcess(home, node_id=2, **small, **environment)
+    second.port, second.internal_port = first.port + 1, first.internal_port + 1
+    with first, second:
+        for one in (first, second):
+            with Wire(one.port) as wire:
+                wait_until(lambda wire=wire: len(node_ids(wire)[0]) == 2, "both brokers")
+        yield first, second
+
+
+def node_ids(wire: Wire) -> tuple[set[int], int]:
+    """Those that are listed, and the controller."""
+    answer = wire.call(ApiKey.METADATA, 12, m.MetadataRequest(topics=[]))
+    return {one.node_id for one in answer.brokers}, answer.controller_id
