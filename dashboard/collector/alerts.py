@@ -118,7 +118,7 @@ def _topic_alerts(topic: TopicRow, now_ms: int) -> Iterable[AlertRow]:
             name=f"topic-held:{topic.name}",
             level="warn",
             title=f"An open transaction holds back readers of {topic.name}",
-            text=f"In {_partitions(topic.held)} nobody who reads committed records gets past it. Writes go on.",
+            text="Who reads committed records gets no further there. Writes go on.",
             since_ms=topic.held_since_ms,
             link="transactions",
         )

@@ -7,6 +7,7 @@ not answer has an alert of its own, so here it only means that nothing is known.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from dashboard.clients.reading import read_connections
@@ -17,16 +18,20 @@ from dashboard.transactions.reading import read_survey
 from dashboard.transactions.survey import TransactionView
 
 THROTTLED_SHARE_MIN = 0.1
-"""Of the time between two looks: a client that is slowed down now and then needs nobody's attention."""
+"""Of the last minute: a client that is slowed down now and then needs nobody's attention."""
+WINDOW_SECONDS = 60.0
+"""One wait may be as long as half a minute, and is told at once: a shorter window would flap."""
 THROTTLED_SHOWN_MAX = 10
 
 
 class ClusterFacts:
-    """Remembers how long each client has been throttled, to tell whether it still is."""
+    """Remembers how long each client has been throttled within the last minute."""
 
     def __init__(self) -> None:
-        self._throttled_ms: Mapping[str, int] = {}
-        self._looked_s = 0.0
+        self._told: Mapping[str, int] = {}
+        self._waited: dict[str, int] = {}
+        """What was added since the collector started, by client; a client that connects anew begins at zero again."""
+        self._looks: deque[tuple[float, dict[str, int]]] = deque()
 
     def gather(self) -> list[AlertRow]:
         return [*self._throttled(time.monotonic()), *_hanging()]
@@ -40,13 +45,26 @@ class ClusterFacts:
         for one in found.connections:
             client_id = one.entry.client_id or ""
             totals[client_id] = totals.get(client_id, 0) + one.entry.throttled_ms
-        before, self._throttled_ms = self._throttled_ms, totals
-        elapsed_ms, self._looked_s = (now_s - self._looked_s) * 1000, now_s
-        return throttled_alerts(before, totals, elapsed_ms)
+        self._waited = {
+            client_id: self._waited.get(client_id, 0) + added(self._told.get(client_id), total)
+            for client_id, total in totals.items()
+        }
+        self._told = totals
+        while self._looks and self._looks[0][0] < now_s - WINDOW_SECONDS:
+            self._looks.popleft()
+        began_s, before = self._looks[0] if self._looks else (now_s, {})
+        self._looks.append((now_s, self._waited))
+        return throttled_alerts(before, self._waited, (now_s - began_s) * 1000)
+
+
+def added(before: int | None, total: int) -> int:
+    """What a client was throttled since the last look. A client seen first, or with new connections, tells its past or
+    starts over: neither is an increase."""
+    return total - before if before is not None and total >= before else 0
 
 
 def throttled_alerts(before: Mapping[str, int], now: Mapping[str, int], elapsed_ms: float) -> list[AlertRow]:
-    """Pure. A client counts when its connections were muted for a tenth of the time since the last look."""
+    """Pure. A client counts when its connections were muted for a tenth of the time between the two."""
     shares = {
         client_id: (total - before[client_id]) / elapsed_ms
         for client_id, total in now.items()

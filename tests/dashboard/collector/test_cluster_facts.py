@@ -30,16 +30,18 @@ def test_what_a_client_was_throttled_before_does_not_count() -> None:
 
 
 def test_the_looks_are_compared_with_each_other(monkeypatch: pytest.MonkeyPatch, live_memory: MemoryStore) -> None:
-    waited = iter([1_000, 1_000, 4_000])
+    waited = iter([1_000, 1_000, 8_000, 8_000, 0, 0])
 
     def read(*, listener: str) -> Found:
         return Found(connections=[connection(1, "shop", throttled_ms=next(waited))])
 
     monkeypatch.setattr(cluster_facts, "read_connections", read)
-    clock = iter([100.0, 105.0, 110.0])
+    clock = iter([100.0, 105.0, 110.0, 150.0, 160.0, 300.0])
     monkeypatch.setattr(cluster_facts.time, "monotonic", lambda: next(clock))
     facts = ClusterFacts()
-    assert [[alert.title for alert in facts.gather()] for _ in range(3)] == [[], [], ["shop is being throttled"]]
+    throttled = ["shop is being throttled"]
+    looks = [[alert.title for alert in facts.gather()] for _ in range(6)]
+    assert looks == [[], [], throttled, throttled, throttled, []], "it lasts for the minute and not for one look alone"
 
 
 def test_brokers_that_do_not_answer_tell_nothing(monkeypatch: pytest.MonkeyPatch, live_memory: MemoryStore) -> None:
