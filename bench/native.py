@@ -23,6 +23,7 @@ from bench.raw import Throughput
 BATCH_RECORDS = 10_000
 FLUSH_MS_MAX = 300_000
 SILENT_POLLS_MAX = 100
+NEW_TOPIC_SECONDS_MAX = 10.0
 PRODUCER, CONSUMER = 0, 1
 _COPY = 2
 _ANY_PARTITION = -1
@@ -133,15 +134,17 @@ class Client:
         self.close()
 
     def written(self, topic: str, partitions: int) -> int:
-        """Records in the first ``partitions`` partitions, as the broker tells them."""
+        """Records in the first ``partitions`` partitions, as the broker tells them. Waits for a topic made just now."""
         total = 0
         low, high = c_int64(), c_int64()
+        deadline = time.monotonic() + NEW_TOPIC_SECONDS_MAX
         for partition in range(partitions):
-            code = library().query_watermark_offsets(
+            while code := library().query_watermark_offsets(
                 self.handle, topic.encode(), partition, ctypes.byref(low), ctypes.byref(high), 30_000
-            )
-            if code:
-                raise RuntimeError(f"watermarks of {topic}-{partition}: error {code}")
+            ):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"watermarks of {topic}-{partition}: error {code}")
+                time.sleep(0.05)
             total += high.value - low.value
         return total
 
