@@ -11,6 +11,7 @@ from broker.protocol.api import ApiKey
 from tests.support.broker_process import BrokerProcess
 from tests.support.wait import wait_until
 from tests.support.wire import Wire
+from tests.traps.member import new_name
 
 
 @contextmanager
@@ -31,3 +32,19 @@ def node_ids(wire: Wire) -> tuple[set[int], int]:
     """Those that are listed, and the controller."""
     answer = wire.call(ApiKey.METADATA, 12, m.MetadataRequest(topics=[]))
     return {one.node_id for one in answer.brokers}, answer.controller_id
+
+
+def topic_on(wire: Wire, node_id: int) -> str:
+    """A topic whose partition that broker leads."""
+    name = new_name("placed")
+    r = m.CreateTopicsRequest
+    placed = r.CreatableTopic(
+        name=name,
+        num_partitions=-1,
+        replication_factor=-1,
+        assignments=[r.CreatableReplicaAssignment(partition_index=0, broker_ids=[node_id])],
+        configs=[],
+    )
+    answer = wire.call(ApiKey.CREATE_TOPICS, 5, r(timeout=10_000, topics=[placed]))
+    assert answer.topics[0].error_code == 0, answer
+    return name

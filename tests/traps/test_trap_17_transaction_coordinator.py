@@ -16,6 +16,7 @@ from tests.support.wait import wait_until
 from tests.support.wire import Wire
 from tests.transactions.version_2 import Producer
 from tests.traps.member import Member, form, key_of, new_name, until_ready, until_rebalancing
+from tests.traps.pair import topic_on
 
 FIFTEEN_MINUTES_MS = 15 * 60_000
 
@@ -156,19 +157,3 @@ def test_nobody_gets_the_id_while_its_last_transaction_is_being_completed(
         assert one.epoch == epoch + 1
         with Wire(away.port) as there:
             assert stable(there, topic) == (2, 2), "the marker came first"
-
-
-def topic_on(wire: Wire, node_id: int) -> str:
-    """A topic whose partition that broker leads."""
-    name = new_name("placed")
-    r = m.CreateTopicsRequest
-    placed = r.CreatableTopic(
-        name=name,
-        num_partitions=-1,
-        replication_factor=-1,
-        assignments=[r.CreatableReplicaAssignment(partition_index=0, broker_ids=[node_id])],
-        configs=[],
-    )
-    answer = wire.call(ApiKey.CREATE_TOPICS, 5, r(timeout=10_000, topics=[placed]))
-    assert answer.topics[0].error_code == 0, answer
-    return name
