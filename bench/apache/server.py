@@ -72,12 +72,13 @@ class ApacheKafka:
     def __enter__(self) -> ApacheKafka:
         self._format()
         began = time.monotonic()
-        self._process = subprocess.Popen(
-            ["java", *HEAP, *JVM_FLAGS, "kafka.Kafka", str(self._config)],
-            env=self._environment,
-            stdout=(self.home / "server.log").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        with (self.home / "server.log").open("wb") as log_file:
+            self._process = subprocess.Popen(
+                ["java", *HEAP, *JVM_FLAGS, "kafka.Kafka", str(self._config)],
+                env=self._environment,
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+            )
         while time.monotonic() - began < READY_SECONDS_MAX:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()

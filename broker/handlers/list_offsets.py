@@ -84,7 +84,9 @@ def _find(partition: Partition, timestamp: int, upto_offset: int) -> Found:
     if timestamp == LATEST:
         return upto_offset, NO_TIMESTAMP, partition.leader_epoch
     if timestamp in (EARLIEST, EARLIEST_LOCAL):
-        return log.log_start_offset, NO_TIMESTAMP, log.epoch_at(log.log_start_offset)
+        empty = log.log_start_offset == log.log_end_offset
+        epoch = partition.leader_epoch if empty else log.epoch_at(log.log_start_offset)
+        return log.log_start_offset, NO_TIMESTAMP, epoch
     if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
         return _NOTHING
     if timestamp == MAX_TIMESTAMP:

@@ -33,6 +33,8 @@ CONCURRENT_RETRY_SECONDS = 0.020
 CONCURRENT_RETRY_SECONDS_MAX = 0.100
 """While the producer's last transaction is being completed, wait so long here before the client has to."""
 
+_NOT_THIS_PRODUCER = frozenset((ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.INVALID_PRODUCER_ID_MAPPING))
+
 _UNREACHABLE = frozenset(
     (
         ErrorCode.NETWORK_EXCEPTION,
@@ -122,6 +124,9 @@ class Admission:
         """Raises ``KafkaError``."""
         refusal = self._everything or self._refusals.get(partition.topic_partition)
         if refusal is not None:
+            permission = self._permissions.get(partition.topic_partition)
+            if permission is not None and refusal.code in _NOT_THIS_PRODUCER:
+                partition.withdraw_verification(permission)
             raise refusal
         proof = Proof(self._permissions.get(partition.topic_partition)) if self.verified else None
         return append_batch(partition, records, acks, now_ms, client, transactional=True, proof=proof)

@@ -252,6 +252,10 @@ class Partition:
         asked; what this returns is then the batch's permission. ``None``: the transaction is open here already."""
         return self.log.producer_state.begin_verification(header, now_ms, starts_at_zero=starts_at_zero)
 
+    def withdraw_verification(self, permission: Verification) -> None:
+        """The coordinator does not know this producer, or not in this epoch."""
+        self.log.producer_state.verifications.withdraw(permission)
+
     def _force_flush(self, log_end_offset: Offset) -> None:
         self._forced_offset = log_end_offset
         self._flush_due_offset = log_end_offset + self._flush_messages

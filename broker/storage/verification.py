@@ -70,6 +70,11 @@ class Verifications:
     def end(self, producer_id: ProducerId) -> None:
         self._by_producer.pop(producer_id, None)
 
+    def withdraw(self, verification: Verification) -> None:
+        """The coordinator knows no producer of this id and epoch. Whoever does have the id must not find its place taken."""
+        if self._by_producer.get(verification.producer_id) is verification:
+            del self._by_producer[verification.producer_id]
+
     def end_by_marker(self, producer_id: ProducerId, marker_epoch: ProducerEpoch) -> None:
         """A transaction has ended here. Under version 2 its marker carries the epoch of the *next* transaction: who asks with
         that epoch asks for the next one, and waits for just this marker."""

@@ -70,6 +70,11 @@ def test_the_largest_timestamp_is_found_wherever_it_is(wire, topic) -> None:
     assert (empty.error_code, empty.offset, empty.timestamp) == (0, -1, -1)
 
 
+def test_the_first_offset_of_an_empty_partition_is_of_the_epoch_that_will_write_there(wire) -> None:
+    found = list_offset(wire, create_topic(wire), EARLIEST)
+    assert (found.offset, found.timestamp, found.leader_epoch) == (0, -1, 0)
+
+
 def test_read_committed_ends_at_the_last_stable_offset(wire, topic) -> None:
     assert list_offset(wire, topic, LATEST, isolation_level=1).offset == 6
 

@@ -172,6 +172,14 @@ async def test_a_v1_marker_between_verification_and_append_does_so_too(desk: Des
     assert desk.log_end == 1
 
 
+@pytest.mark.parametrize("code", [ErrorCode.PRODUCER_FENCED, ErrorCode.INVALID_PRODUCER_ID_MAPPING])
+async def test_an_epoch_that_the_coordinator_does_not_know_keeps_nobody_out(desk: Desk, code: ErrorCode) -> None:
+    desk.gate.answers = [code]
+    ((refused, _),) = await desk.told(desk.records(0, epoch=9))
+    assert refused != ErrorCode.NONE
+    assert await desk.told(desk.records(0)) == [(0, 0)]
+
+
 async def test_nothing_overtakes_a_request_that_asks(desk: Desk) -> None:
     desk.gate.open.clear()
     reply = desk.send(desk.records(0))
