@@ -3,7 +3,8 @@
 v4 partitions and replication factor may be -1 (the broker's defaults); v5 answers the configs the topic got; v7 its id.
 The answer comes when this broker hosts or knows the topic. ``timeout`` is not needed: nothing is left half done.
 
-Deviation: no topic id is made up for ``validate_only``; the answer has the zero id.
+Deviations: no topic id is made up for ``validate_only``; the answer has the zero id. `min.insync.replicas` is told as a
+default (see DescribeConfigs).
 """
 
 from __future__ import annotations

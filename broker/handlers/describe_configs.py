@@ -3,6 +3,9 @@ client-metrics subscriptions (16) and groups (32): every known one with its sour
 
 v1 synonyms in order of precedence and sources; v3 types and documentation. Null or empty keys ask for all. A broker
 answers for itself only, as Kafka's do. A group or subscription that nobody configured has the defaults.
+
+Deviations: `min.insync.replicas` has its default where Kafka 4.3 sets it for the cluster, as its eligible leader replicas want
+it. Configs of Kafka that this broker does not know, those of share groups among them, are not told.
 """
 
 from __future__ import annotations
