@@ -7,116 +7,60 @@ topic that does not exist or a wrong option.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
-from rich.table import Table
-
-from broker.client.errors import ClientConnectionError
-from broker.errors import ErrorCode, KafkaError
-from broker.jobs import brokers, retention, runs
+from broker.client.blocking import Client
+from broker.jobs import retention
+from broker.management.job_command import JobCommand
 from broker.models import JobRun
 from broker.retention.plan import PlannedDeletion
 
-FAILED = 1
-WRONG_USE = 2
-WIDTH_PIPED = 160
 
-
-class Command(BaseCommand):
+class Command(JobCommand[PlannedDeletion]):
     help = "Apply retention.ms and retention.bytes now, or show what they would delete."
+    dry_run_help = "print the plan and delete nothing"
+    kind = JobRun.Kind.RETENTION
+    title = "What retention would delete now"
+    nothing_planned = "Nothing to delete."
+    figures = ("Offsets", "Segments", "Bytes", "Newest record")
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--topic", default="", help="only this topic (default: all)")
-        parser.add_argument("--broker", type=int, default=None, help="only this broker (default: all)")
-        parser.add_argument("--dry-run", action="store_true", help="print the plan and delete nothing")
-        parser.add_argument("--json", action="store_true", help="machine-readable output")
+    def make_plan(self, client: Client, topic: str) -> Sequence[PlannedDeletion]:
+        return retention.make_plan(client, topic)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        broker_ids = self._broker_ids(options["broker"])
-        try:
-            if options["topic"]:
-                _require_topic(broker_ids, options["topic"])
-            if options["dry_run"]:
-                self._show_plans(broker_ids, options["topic"], options["json"])
-                return
-        except KafkaError as error:
-            code = WRONG_USE if error.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else FAILED
-            raise CommandError(error.message, returncode=code) from error
-        except ClientConnectionError as error:
-            raise CommandError(str(error), returncode=FAILED) from error
-        self._apply(broker_ids, options["topic"], options["json"])
+    def plan_cells(self, broker_id: int, planned: PlannedDeletion) -> tuple[str, ...]:
+        return (
+            planned.topic,
+            str(planned.partition),
+            str(broker_id),
+            planned.reason,
+            f"{planned.oldest_offset:,} – {planned.new_log_start_offset - 1:,}",
+            f"{planned.segments:,}",
+            f"{planned.bytes:,}",
+            _time(planned.newest_timestamp_ms),
+        )
 
-    @staticmethod
-    def _broker_ids(chosen: int | None) -> list[int]:
-        known = list(brokers.internal_addresses())
-        if chosen is None:
-            return known
-        if chosen not in known:
-            raise CommandError(
-                f"there is no broker {chosen}; known: {', '.join(map(str, known))}", returncode=WRONG_USE
-            )
-        return [chosen]
+    def plan_row(self, broker_id: int, planned: PlannedDeletion) -> dict[str, Any]:
+        return {
+            "broker": broker_id,
+            "topic": planned.topic,
+            "partition": planned.partition,
+            "rule": planned.reason,
+            "first_offset": planned.oldest_offset,
+            "new_log_start_offset": planned.new_log_start_offset,
+            "segments": planned.segments,
+            "bytes": planned.bytes,
+            "newest_timestamp_ms": planned.newest_timestamp_ms,
+        }
 
-    # Plan ------------------------------------------------------------------------------------------
+    def carry_out(self, job: JobRun) -> JobRun:
+        return retention.run(job)
 
-    def _show_plans(self, broker_ids: Sequence[int], topic: str, as_json: bool) -> None:
-        plans: dict[int, list[PlannedDeletion]] = {}
-        for broker_id in broker_ids:
-            with brokers.open_client(broker_id) as client:
-                plans[broker_id] = retention.make_plan(client, topic)
-        if as_json:
-            self.stdout.write(json.dumps([_plan_row(b, deletion) for b, rows in plans.items() for deletion in rows]))
-            return
-        if not any(plans.values()):
-            self.stdout.write("Nothing to delete.")
-            return
-        table = Table(title="What retention would delete now")
-        for name in ("Topic", "Partition", "Broker", "Rule"):
-            table.add_column(name)
-        for name in ("Offsets", "Segments", "Bytes", "Newest record"):
-            table.add_column(name, justify="right")
-        for broker_id, rows in plans.items():
-            for deletion in rows:
-                table.add_row(
-                    deletion.topic,
-                    str(deletion.partition),
-                    str(broker_id),
-                    deletion.reason,
-                    f"{deletion.oldest_offset:,} – {deletion.new_log_start_offset - 1:,}",
-                    f"{deletion.segments:,}",
-                    f"{deletion.bytes:,}",
-                    _time(deletion.newest_timestamp_ms),
-                )
-        self._print(table)
+    def totals(self, job: JobRun) -> dict[str, int]:
+        return {"segments_deleted": job.segments_deleted, "bytes_freed": job.bytes_freed}
 
-    # Apply -----------------------------------------------------------------------------------------
-
-    def _apply(self, broker_ids: Sequence[int], topic: str, as_json: bool) -> None:
-        finished = [self._run(broker_id, topic) for broker_id in broker_ids]
-        if as_json:
-            self.stdout.write(json.dumps([_run_row(job) for job in finished]))
-        else:
-            for job in finished:
-                self._print_run(job)
-        failures = [job for job in finished if job.state != JobRun.State.SUCCEEDED]
-        if failures:
-            raise CommandError("; ".join(f"broker {job.broker_id}: {job.error}" for job in failures), returncode=FAILED)
-
-    def _run(self, broker_id: int, topic: str) -> JobRun:
-        job = runs.queue(JobRun.Kind.RETENTION, broker_id, topic=topic, trigger=JobRun.Trigger.COMMAND)
-        claimed = runs.claim(job.pk)
-        if claimed is None:
-            job.refresh_from_db()
-            return job
-        return retention.run(claimed)
-
-    def _print_run(self, job: JobRun) -> None:
+    def print_run(self, job: JobRun) -> None:
         if job.state != JobRun.State.SUCCEEDED:
             return
         count = job.segments_deleted
@@ -126,49 +70,7 @@ class Command(BaseCommand):
             else "nothing to delete"
         )
         self.stdout.write(f"Broker {job.broker_id}: {done}.")
-        for refusal in job.detail.get("refused", {}).get("rows", []):
-            self.stdout.write(f"  {refusal['topic']}-{refusal['partition']}: {refusal['why']}")
-
-    def _print(self, table: Table) -> None:
-        """Through Django's stream, so that a test and a pipe get the same text; colours only on a terminal."""
-        text = io.StringIO()
-        on_terminal = self.stdout.isatty()
-        Console(file=text, force_terminal=on_terminal, width=None if on_terminal else WIDTH_PIPED).print(table)
-        self.stdout.write(text.getvalue())
-
-
-def _require_topic(broker_ids: Sequence[int], topic: str) -> None:
-    with brokers.open_client(broker_ids[0]) as client:
-        found = client.metadata([topic]).topics
-    error = found[0].error if found else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    if error:
-        raise KafkaError(error, f"topic {topic!r}: {error.message}")
-
-
-def _plan_row(broker_id: int, deletion: PlannedDeletion) -> dict[str, Any]:
-    return {
-        "broker": broker_id,
-        "topic": deletion.topic,
-        "partition": deletion.partition,
-        "rule": deletion.reason,
-        "first_offset": deletion.oldest_offset,
-        "new_log_start_offset": deletion.new_log_start_offset,
-        "segments": deletion.segments,
-        "bytes": deletion.bytes,
-        "newest_timestamp_ms": deletion.newest_timestamp_ms,
-    }
-
-
-def _run_row(job: JobRun) -> dict[str, Any]:
-    return {
-        "run": job.pk,
-        "broker": job.broker_id,
-        "state": job.state,
-        "segments_deleted": job.segments_deleted,
-        "bytes_freed": job.bytes_freed,
-        "error": job.error,
-        "detail": job.detail,
-    }
+        self.print_refusals(job)
 
 
 def _time(timestamp_ms: int) -> str:
