@@ -7,27 +7,21 @@ every swap against its live state, so this may run twice, late, or be killed at 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery.exceptions import SoftTimeLimitExceeded
-
 from broker.client.blocking import Client
-from broker.client.errors import ClientConnectionError
 from broker.compaction.plan import PlannedCompaction, plan
-from broker.errors import KafkaError
-from broker.jobs import brokers, runs
+from broker.jobs import runs
+from broker.jobs.attempt import Watch, carry_out
 from broker.jobs.compaction_pace import Pace, Stopped
 from broker.jobs.compaction_partition import PartitionOutcome, compact_partition
 from broker.models import JobRun
 from broker.protocol.private import CompactionInventoryResponse
 from broker.storage.checkpoints import META_PROPERTIES_FILE, MetaProperties
 from broker.storage.filesystem import FileSystem, RealFileSystem
-
-logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often progress is written and a request to cancel is seen."""
@@ -51,11 +45,12 @@ class Progress:
     """Why nothing was looked at."""
 
     @property
-    def segments_replaced(self) -> int:
+    def segments_deleted(self) -> int:
+        """Replaced by fewer or smaller ones."""
         return sum(outcome.segments_replaced for outcome in self.outcomes)
 
     @property
-    def bytes_saved(self) -> int:
+    def bytes_freed(self) -> int:
         return max(0, sum(outcome.bytes_saved for outcome in self.outcomes))
 
     @property
@@ -77,46 +72,31 @@ class Progress:
 
 def run(job: JobRun, filesystem: FileSystem | None = None) -> JobRun:
     """Do a claimed run to its end and return the finished row. Expected failures end up in the row."""
-    assert job.broker_id is not None, "a compaction run is about one broker"
     progress = Progress()
-    state, error = JobRun.State.SUCCEEDED, ""
-    try:
-        with brokers.open_client(job.broker_id) as client:
-            complete = apply(
-                client,
-                job.topic,
-                progress,
-                filesystem=filesystem or RealFileSystem(),
-                on_demand=job.trigger != JobRun.Trigger.BEAT,
-                report=lambda done, total: runs.report_progress(job, done, total),
-                cancelled=lambda: runs.is_cancel_requested(job),
-            )
-        error = progress.error
-        if error:
-            state = JobRun.State.FAILED
-        elif not complete:
-            state = JobRun.State.CANCELLED
-    except (ClientConnectionError, KafkaError, WrongMachine, OSError) as failure:
-        state, error = JobRun.State.FAILED, str(failure)
-        logger.warning("%s: %s", job, failure)
-    except BaseException as failure:
-        # The time limit or a bug: say so in the row, then let Celery see it too.
-        _finish(job, JobRun.State.FAILED, progress, _explain(failure))
-        raise
-    _finish(job, state, progress, error)
-    job.refresh_from_db()
-    return job
+    return carry_out(
+        job,
+        progress,
+        lambda client, watch: apply(
+            client,
+            job.topic,
+            progress,
+            watch,
+            filesystem=filesystem or RealFileSystem(),
+            on_demand=job.trigger != JobRun.Trigger.BEAT,
+        ),
+        expected=(WrongMachine, OSError),
+        out_of_time="It took too long and was stopped. What was swapped stays; the next run continues.",
+    )
 
 
 def apply(
     client: Client,
     topic: str,
     progress: Progress,
+    watch: Watch,
     *,
     filesystem: FileSystem,
     on_demand: bool,
-    report: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
 ) -> bool:
     """Plan and carry out; False when it was cancelled in between. Out of time, the next run continues."""
     inventory = client.compaction_inventory([topic] if topic else [])
@@ -133,7 +113,7 @@ def apply(
     total_bytes = sum(planned.dirty_bytes + planned.clean_bytes for planned in progress.planned)
     pace = Pace(bytes_per_second_max=settings.io_bytes_per_second_max, seconds_max=RUN_SECONDS_MAX)
     was_cancelled = False
-    report(0, PROGRESS_STEPS)
+    watch.report(0, PROGRESS_STEPS)
     with ThreadPoolExecutor(settings.threads, thread_name_prefix="compaction") as pool:
         waiting: set[Future[PartitionOutcome]] = {
             pool.submit(compact_partition, client, filesystem, inventory, planned, pace) for planned in progress.planned
@@ -144,8 +124,8 @@ def apply(
                 progress.outcomes += [outcome for one in done if (outcome := _outcome(one)) is not None]
                 # Every byte is read twice and written once at the most.
                 share = pace.moved_bytes / max(1, 3 * total_bytes)
-                report(min(PROGRESS_STEPS - 1, int(PROGRESS_STEPS * share)), PROGRESS_STEPS)
-                if not was_cancelled and cancelled():
+                watch.report(min(PROGRESS_STEPS - 1, int(PROGRESS_STEPS * share)), PROGRESS_STEPS)
+                if not was_cancelled and watch.cancelled():
                     was_cancelled = True
                     pace.stop()
         finally:
@@ -153,7 +133,7 @@ def apply(
             for one in waiting:
                 one.cancel()
     if not pace.was_stopped_early:
-        report(PROGRESS_STEPS, PROGRESS_STEPS)
+        watch.report(PROGRESS_STEPS, PROGRESS_STEPS)
     return not (was_cancelled and pace.was_stopped_early)
 
 
@@ -189,20 +169,3 @@ def _outcome(done: Future[PartitionOutcome]) -> PartitionOutcome | None:
         return done.result()
     except Stopped:
         return None
-
-
-def _finish(job: JobRun, state: JobRun.State, progress: Progress, error: str) -> None:
-    runs.finish(
-        job,
-        state,
-        segments_deleted=progress.segments_replaced,
-        bytes_freed=progress.bytes_saved,
-        error=error,
-        detail=progress.detail(),
-    )
-
-
-def _explain(failure: BaseException) -> str:
-    if isinstance(failure, SoftTimeLimitExceeded):
-        return "It took too long and was stopped. What was swapped stays; the next run continues."
-    return f"{type(failure).__name__}: {failure}"
