@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import msgspec
+
+from broker.client.connection import StructType
 from broker.client.errors import raise_for_code
 from broker.client.router import Router
 from broker.protocol import private
@@ -29,7 +33,7 @@ class InternalClient:
         self, incarnation: str = "", seq: int = -1, wait_ms: int = 1_000, *, broker_id: int | None = None
     ) -> TelemetryResponse:
         """Samples after ``seq``, waiting for the next one; a full one when ``seq`` is unknown to the broker."""
-        response = await self._router.call_private(
+        return await self._call(
             broker_id,
             ApiKey.TELEMETRY,
             private.TelemetryRequest(incarnation=incarnation, seq=seq, max_wait_ms=wait_ms),
@@ -37,8 +41,6 @@ class InternalClient:
             repeatable=True,
             timeout_seconds=wait_ms / 1000 + POLL_GRACE_SECONDS,
         )
-        raise_for_code(response.error_code, response.error_message)
-        return response
 
     async def segment_inventory(
         self,
@@ -49,7 +51,7 @@ class InternalClient:
         broker_id: int | None = None,
     ) -> private.SegmentInventoryResponse:
         """The segments of every partition the broker leads, or only of ``topics`` and of these partition numbers."""
-        response = await self._router.call_private(
+        return await self._call(
             broker_id,
             ApiKey.SEGMENT_INVENTORY,
             private.SegmentInventoryRequest(topics=list(topics), partitions=list(partitions), details=details),
@@ -57,14 +59,12 @@ class InternalClient:
             repeatable=True,
             timeout_seconds=RETENTION_TIMEOUT_SECONDS,
         )
-        raise_for_code(response.error_code, response.error_message)
-        return response
 
     async def compaction_inventory(
         self, topics: Iterable[str] = (), *, partitions: Iterable[int] = (), broker_id: int | None = None
     ) -> private.CompactionInventoryResponse:
         """The compacted partitions of a broker, and where its files are."""
-        response = await self._router.call_private(
+        return await self._call(
             broker_id,
             ApiKey.COMPACTION_INVENTORY,
             private.CompactionInventoryRequest(topics=list(topics), partitions=list(partitions)),
@@ -72,28 +72,25 @@ class InternalClient:
             repeatable=True,
             timeout_seconds=RETENTION_TIMEOUT_SECONDS,
         )
-        raise_for_code(response.error_code, response.error_message)
-        return response
 
     async def active_producers(
         self, topic: str, partition: int, *, broker_id: int | None = None
     ) -> list[tuple[int, int, int]]:
         """(producer id, epoch, last data offset or -1) of the producers a partition remembers."""
-        response = await self._router.call_private(
+        response = await self._call(
             broker_id,
             ApiKey.ACTIVE_PRODUCERS,
             private.ActiveProducersRequest(topic=topic, partition=partition),
             private.ActiveProducersResponse,
             repeatable=True,
         )
-        raise_for_code(response.error_code, response.error_message)
         return response.producers
 
     async def swap_segments(
         self, request: private.SwapSegmentsRequest, *, broker_id: int | None = None
     ) -> private.SwapSegmentsResponse:
         """Ask the broker to put a cleaned segment in its place; it reads the whole of it first."""
-        response = await self._router.call_private(
+        return await self._call(
             broker_id,
             ApiKey.SWAP_SEGMENTS,
             request,
@@ -101,14 +98,12 @@ class InternalClient:
             repeatable=False,
             timeout_seconds=SWAP_TIMEOUT_SECONDS,
         )
-        raise_for_code(response.error_code, response.error_message)
-        return response
 
     async def apply_retention(
         self, actions: Sequence[private.RetentionAction], *, broker_id: int | None = None
     ) -> list[private.RetentionOutcome]:
         """Ask the broker to delete; it judges each action anew, so asking twice is harmless."""
-        response = await self._router.call_private(
+        response = await self._call(
             broker_id,
             ApiKey.APPLY_RETENTION,
             private.ApplyRetentionRequest(actions=list(actions)),
@@ -116,7 +111,6 @@ class InternalClient:
             repeatable=True,
             timeout_seconds=RETENTION_TIMEOUT_SECONDS,
         )
-        raise_for_code(response.error_code, response.error_message)
         return response.outcomes
 
     async def connections(
@@ -129,26 +123,23 @@ class InternalClient:
         broker_id: int | None = None,
     ) -> private.ConnectionsResponse:
         """One page of a broker's connections; ``next_after`` of the answer asks for the next."""
-        response = await self._router.call_private(
+        return await self._call(
             broker_id,
             ApiKey.CONNECTIONS,
             private.ConnectionsRequest(after=after, limit=limit, client_id=client_id, listener=listener),
             private.ConnectionsResponse,
             repeatable=True,
         )
-        raise_for_code(response.error_code, response.error_message)
-        return response
 
     async def disconnect(self, connection_id: int, *, broker_id: int | None = None) -> None:
         """End one connection of a broker. Raises ``KafkaError`` RESOURCE_NOT_FOUND when it is gone already."""
-        response = await self._router.call_private(
+        await self._call(
             broker_id,
             ApiKey.DISCONNECT,
             private.DisconnectRequest(connection_id=connection_id),
             private.DisconnectResponse,
             repeatable=False,
         )
-        raise_for_code(response.error_code, response.error_message)
 
     async def client_metrics(
         self,
@@ -160,7 +151,7 @@ class InternalClient:
         broker_id: int | None = None,
     ) -> private.ClientMetricsResponse:
         """What clients pushed to a broker (KIP-714): one page, or one instance alone."""
-        response = await self._router.call_private(
+        return await self._call(
             broker_id,
             ApiKey.CLIENT_METRICS,
             private.ClientMetricsRequest(
@@ -169,5 +160,21 @@ class InternalClient:
             private.ClientMetricsResponse,
             repeatable=True,
         )
+
+    async def _call(
+        self,
+        broker_id: int | None,
+        api_key: int,
+        request: msgspec.Struct,
+        response_type: type[StructType],
+        *,
+        repeatable: bool,
+        timeout_seconds: float | None = None,
+    ) -> StructType:
+        """Every private answer carries a code and a message; raises ``KafkaError`` for a refusal."""
+        response: Any = await self._router.call_private(
+            broker_id, api_key, request, response_type, repeatable=repeatable, timeout_seconds=timeout_seconds
+        )
         raise_for_code(response.error_code, response.error_message)
-        return response
+        answer: StructType = response
+        return answer

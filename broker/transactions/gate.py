@@ -59,64 +59,51 @@ class TransactionGate:
         ``transaction.partition.verification.enable`` is off."""
         if not add and not self._config().transaction_partition_verification_enable:
             return dict.fromkeys(partitions, ErrorCode.NONE)
+        question = VerifyPartitions(
+            transactional_id=transactional_id,
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+            partitions=frozenset(partitions),
+        )
         try:
             broker_id = self._coordinator.known_coordinator(transactional_id)
-            ask = self._ask_here if broker_id == self._node_id else self._ask_peer
-            errors = await ask(broker_id, transactional_id, producer_id, producer_epoch, frozenset(partitions), add)
+            if broker_id == self._node_id:
+                errors = await self._ask_here(question, add)
+            else:
+                errors = await self._ask_peer(broker_id, question, add)
         except KafkaError as error:
             return dict.fromkeys(partitions, _told(error.code))
         return {partition: _told(errors.get(partition, ErrorCode.UNKNOWN_SERVER_ERROR)) for partition in partitions}
 
-    async def _ask_here(
-        self,
-        broker_id: BrokerId,
-        transactional_id: str,
-        producer_id: ProducerId,
-        producer_epoch: ProducerEpoch,
-        partitions: frozenset[TopicPartition],
-        add: bool,
-    ) -> dict[TopicPartition, ErrorCode]:
+    async def _ask_here(self, question: VerifyPartitions, add: bool) -> dict[TopicPartition, ErrorCode]:
         reply: PartitionsReply
         if add:
             reply = await self._coordinator.add_partitions(
                 AddPartitions(
-                    transactional_id=transactional_id,
-                    producer_id=producer_id,
-                    producer_epoch=producer_epoch,
-                    partitions=partitions,
+                    transactional_id=question.transactional_id,
+                    producer_id=question.producer_id,
+                    producer_epoch=question.producer_epoch,
+                    partitions=question.partitions,
                     client_version=VERSION_2,
                 )
             )
         else:
-            reply = await self._coordinator.verify_partitions(
-                VerifyPartitions(
-                    transactional_id=transactional_id,
-                    producer_id=producer_id,
-                    producer_epoch=producer_epoch,
-                    partitions=partitions,
-                )
-            )
+            reply = await self._coordinator.verify_partitions(question)
         return dict(reply.errors)
 
     async def _ask_peer(
-        self,
-        broker_id: BrokerId,
-        transactional_id: str,
-        producer_id: ProducerId,
-        producer_epoch: ProducerEpoch,
-        partitions: frozenset[TopicPartition],
-        add: bool,
+        self, broker_id: BrokerId, question: VerifyPartitions, add: bool
     ) -> dict[TopicPartition, ErrorCode]:
         request = m.AddPartitionsToTxnRequest
         by_topic: dict[str, list[int]] = {}
-        for topic, index in sorted(partitions):
+        for topic, index in sorted(question.partitions):
             by_topic.setdefault(topic, []).append(index)
         message = request(
             transactions=[
                 request.AddPartitionsToTxnTransaction(
-                    transactional_id=transactional_id,
-                    producer_id=producer_id,
-                    producer_epoch=producer_epoch,
+                    transactional_id=question.transactional_id,
+                    producer_id=question.producer_id,
+                    producer_epoch=question.producer_epoch,
                     verify_only=not add,
                     topics=[
                         request.AddPartitionsToTxnTopic(name=topic, partitions=indexes)
@@ -128,7 +115,7 @@ class TransactionGate:
         response = await self._peers.request(
             broker_id, ApiKey.ADD_PARTITIONS_TO_TXN, ADD_PARTITIONS_TO_TXN_VERSION, message
         )
-        return _read_answer(response, transactional_id)
+        return _read_answer(response, question.transactional_id)
 
 
 def _read_answer(response: Any, transactional_id: str) -> dict[TopicPartition, ErrorCode]:
