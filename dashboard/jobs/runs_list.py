@@ -12,8 +12,8 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from broker.models import JobRun
+from dashboard.pages.paging import Paged, page_number
 
-PAGE_ROWS = 50
 PAGE_MAX = 10_000
 STATES = {
     "active": ("Waiting or running", (JobRun.State.QUEUED, JobRun.State.RUNNING)),
@@ -29,8 +29,8 @@ TRIGGERS: dict[str, str] = {
 TEXT_LENGTH_MAX = 249
 
 
-class RunsList:
-    """``?state=&trigger=&effect=1&broker=&q=&page=``. Also what ``components/foot.html`` shows of a listing."""
+class RunsList(Paged):
+    """``?state=&trigger=&effect=1&broker=&q=&page=``."""
 
     def __init__(self, query: QueryDict | Mapping[str, str]) -> None:
         self.state = _known(query.get("state"), STATES)
@@ -39,15 +39,13 @@ class RunsList:
         broker = query.get("broker") or ""
         self.broker = broker if broker.isdecimal() and len(broker) < 10 else ""
         self.text = (query.get("q") or "").strip()[:TEXT_LENGTH_MAX]
-        page = query.get("page") or ""
-        self.page = min(PAGE_MAX, max(1, int(page))) if page.isdecimal() and len(page) < 7 else 1
+        self.page = min(PAGE_MAX, page_number(query.get("page") or ""))
         runs = JobRun.objects.all()
         self.total = runs.count()
         matching = self._filtered(runs)
         self.matching = matching.count()
         self.page = min(self.page, self.pages)
-        first = (self.page - 1) * PAGE_ROWS
-        self.rows = list(matching[first : first + PAGE_ROWS])
+        self.rows = list(matching[self.window])
 
     def _filtered(self, runs: QuerySet[JobRun]) -> QuerySet[JobRun]:
         if self.state:
@@ -67,27 +65,10 @@ class RunsList:
     def is_filtered(self) -> bool:
         return bool(self.state or self.trigger or self.broker or self.effect or self.text)
 
-    @property
-    def pages(self) -> int:
-        return max(1, -(-self.matching // PAGE_ROWS))
-
-    @property
-    def first_shown(self) -> int:
-        return (self.page - 1) * PAGE_ROWS + 1 if self.matching else 0
-
-    @property
-    def last_shown(self) -> int:
-        return min(self.page * PAGE_ROWS, self.matching)
-
     # Addresses -------------------------------------------------------------------------------------
 
-    @property
-    def previous_url(self) -> str:
-        return self.url(page=str(self.page - 1)) if self.page > 1 else ""
-
-    @property
-    def next_url(self) -> str:
-        return self.url(page=str(self.page + 1)) if self.page < self.pages else ""
+    def page_url(self, page: int) -> str:
+        return self.url(page=str(page))
 
     @property
     def chips(self) -> list[tuple[str, str, bool]]:

@@ -13,9 +13,10 @@ from urllib.parse import urlencode
 
 from django.http import QueryDict
 
+from dashboard.pages.paging import Paged, page_number
+
 RowType = TypeVar("RowType")
 
-PAGE_ROWS = 50
 FILTER_LENGTH_MAX = 200
 
 
@@ -31,7 +32,7 @@ class Column(Generic[RowType]):
     """``ot-wide`` hides the column on small screens."""
 
 
-class Listing(Generic[RowType]):
+class Listing(Paged, Generic[RowType]):
     def __init__(
         self,
         query: QueryDict,
@@ -56,11 +57,9 @@ class Listing(Generic[RowType]):
             self.sort = default_sort
             natural = columns[default_sort].numeric
             self.descending = natural if default_descending is None else default_descending
-        self.page = _positive(query.get(f"{prefix}page", "1"))
+        self.page = page_number(query.get(f"{prefix}page", "1"))
         self.rows: list[RowType] = []
         """The visible ones, in order."""
-        self.total = 0
-        self.matching = 0
 
     def arrange(self, rows: Iterable[RowType]) -> None:
         """Filter, sort, cut to the page. A page beyond the end becomes the last."""
@@ -74,20 +73,7 @@ class Listing(Generic[RowType]):
         known.sort(key=value, reverse=self.descending)
         self.total, self.matching = len(everything), len(found)
         self.page = min(self.page, self.pages)
-        first = (self.page - 1) * PAGE_ROWS
-        self.rows = [*known, *unknown][first : first + PAGE_ROWS]
-
-    @property
-    def pages(self) -> int:
-        return max(1, -(-self.matching // PAGE_ROWS))
-
-    @property
-    def first_shown(self) -> int:
-        return (self.page - 1) * PAGE_ROWS + 1 if self.matching else 0
-
-    @property
-    def last_shown(self) -> int:
-        return min(self.page * PAGE_ROWS, self.matching)
+        self.rows = [*known, *unknown][self.window]
 
     # Addresses -------------------------------------------------------------------------------------
 
@@ -96,13 +82,8 @@ class Listing(Generic[RowType]):
         descending = self.columns[column].numeric if column != self.sort else not self.descending
         return self._url(sort=f"-{column}" if descending else column, page=None)
 
-    @property
-    def previous_url(self) -> str:
-        return self._url(page=str(self.page - 1)) if self.page > 1 else ""
-
-    @property
-    def next_url(self) -> str:
-        return self._url(page=str(self.page + 1)) if self.page < self.pages else ""
+    def page_url(self, page: int) -> str:
+        return self._url(page=str(page))
 
     @property
     def clear_url(self) -> str:
@@ -121,7 +102,3 @@ class Listing(Generic[RowType]):
             else:
                 values[self._prefix + key] = value
         return f"?{urlencode(values)}"
-
-
-def _positive(text: str) -> int:
-    return max(1, int(text)) if text.isdecimal() and len(text) < 7 else 1

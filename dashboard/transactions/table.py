@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 
 from django.http import QueryDict
 
+from dashboard.pages.paging import Paged, page_number
 from dashboard.transactions.survey import Survey, TransactionView
 
-PAGE_ROWS = 50
 KINDS = {"": "All", "open": "Open", "hanging": "Hanging"}
 
 
-class TransactionsTable:
-    """``?show=&q=&page=``. Has what ``components/foot.html`` shows of a listing."""
+class TransactionsTable(Paged):
+    """``?show=&q=&page=``."""
 
     def __init__(self, query: QueryDict, survey: Survey) -> None:
         self.filter = query.get("q", "").strip()[:200]
@@ -31,22 +31,8 @@ class TransactionsTable:
         ]
         self.counts = {slug: len(rows) for slug, rows in kinds.items()}
         self.total, self.matching = len(survey.transactions), len(found)
-        page = query.get("page", "")
-        self.page = min(self.pages, max(1, int(page) if page.isdecimal() and len(page) < 7 else 1))
-        first = (self.page - 1) * PAGE_ROWS
-        self.rows: list[TransactionView] = found[first : first + PAGE_ROWS]
-
-    @property
-    def pages(self) -> int:
-        return max(1, -(-self.matching // PAGE_ROWS))
-
-    @property
-    def first_shown(self) -> int:
-        return (self.page - 1) * PAGE_ROWS + 1 if self.matching else 0
-
-    @property
-    def last_shown(self) -> int:
-        return min(self.page * PAGE_ROWS, self.matching)
+        self.page = min(self.pages, page_number(query.get("page", "")))
+        self.rows: list[TransactionView] = found[self.window]
 
     @property
     def chips(self) -> list[tuple[str, int, str, bool]]:
@@ -55,13 +41,8 @@ class TransactionsTable:
             for slug, words in KINDS.items()
         ]
 
-    @property
-    def previous_url(self) -> str:
-        return self._url(page=str(self.page - 1)) if self.page > 1 else ""
-
-    @property
-    def next_url(self) -> str:
-        return self._url(page=str(self.page + 1)) if self.page < self.pages else ""
+    def page_url(self, page: int) -> str:
+        return self._url(page=str(page))
 
     @property
     def clear_url(self) -> str:

@@ -5,6 +5,7 @@ Live by polling: coordinators and partition leaders are asked every two seconds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,9 +38,7 @@ def transactions(request: HttpRequest) -> HttpResponse:
     try:
         survey = read_survey()
     except GatewayError as error:
-        if polled:
-            return HttpResponse(f"{error}\n", status=503, content_type="text/plain")
-        return render(request, "ottla/transactions/page.html", {"trouble": str(error)}, title="Transactions")
+        return _unread(request, error, "ottla/transactions/page.html", title="Transactions")
     context = {"survey": survey, "listing": TransactionsTable(request.GET, survey), "now_ms": survey.now_ms}
     if polled:
         return _part(request, "ottla/transactions/part.html", context)
@@ -54,12 +53,8 @@ def transaction(request: HttpRequest) -> HttpResponse:
     try:
         survey = read_survey()
     except GatewayError as error:
-        if polled:
-            return HttpResponse(f"{error}\n", status=503, content_type="text/plain")
-        context: dict[str, Any] = {"trouble": str(error)}
-        return render(
-            request, "ottla/transactions/one.html", context, title="Transaction", crumbs=_crumbs("Transaction")
-        )
+        crumbs = _crumbs("Transaction")
+        return _unread(request, error, "ottla/transactions/one.html", title="Transaction", crumbs=crumbs)
     found = _find(request, survey)
     name = (
         name_of(found) if found is not None else request.GET.get("id") or f"producer {request.GET.get('producer', '')}"
@@ -178,6 +173,15 @@ def address_of(found: TransactionView) -> str:
 
 def _crumbs(name: str, url: str = "") -> list[Crumb]:
     return [Crumb(title="Transactions", url=reverse("transactions")), Crumb(title=name, url=url)]
+
+
+def _unread(
+    request: HttpRequest, error: GatewayError, template: str, *, title: str, crumbs: Sequence[Crumb] = ()
+) -> HttpResponse:
+    """When the brokers could not be asked: a poll is told so, a page shows it."""
+    if POLL_HEADER in request.headers:
+        return HttpResponse(f"{error}\n", status=503, content_type="text/plain")
+    return render(request, template, {"trouble": str(error)}, title=title, crumbs=crumbs)
 
 
 def _part(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs
 import pytest
 from django.http import QueryDict
 
-from dashboard.pages.listing import PAGE_ROWS, Column, Listing
+from dashboard.pages.listing import Column, Listing
+from dashboard.pages.paging import PAGE_ROWS
 
 
 @dataclass
