@@ -14,6 +14,7 @@ from kafka import TopicPartition as KafkaPythonPartition
 from broker.client.blocking import Client
 from broker.errors import KafkaError
 from tests.support.broker_process import BrokerProcess
+from tests.support.committed import committed, settled_end
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.interop
@@ -107,29 +108,6 @@ def client(broker: BrokerProcess) -> Iterator[Client]:
 @pytest.fixture
 def key() -> str:
     return f"tx-{next(_numbers)}"
-
-
-def settled_end(client: Client, topic: str, partition: int = 0) -> int:
-    """The log's end, once nothing is open below it. A commit is answered before its markers are written."""
-
-    def ends() -> tuple[int, int]:
-        stable, end = (
-            client.list_offsets(topic, {partition: -1}, read_committed=stable)[partition].offset
-            for stable in (True, False)
-        )
-        return stable, end
-
-    wait_until(lambda: len(set(ends())) == 1, "the last stable offset reaches the end")
-    return ends()[1]
-
-
-def committed(client: Client, topic: str, partition: int = 0) -> list[bytes | None]:
-    end, offset, values = settled_end(client, topic, partition), 0, []
-    while offset < end:
-        fetched = client.fetch(topic, partition, offset, read_committed=True, max_wait_ms=10)
-        values += [record.value for record in fetched.records]
-        offset = fetched.next_offset
-    return values
 
 
 def test_what_is_committed_is_read_and_what_is_aborted_is_not(

@@ -13,6 +13,7 @@ from broker.errors import ErrorCode, KafkaError
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 from tests.support.broker_process import BrokerProcess
+from tests.support.committed import committed
 from tests.support.wait import wait_until
 from tests.support.wire import Wire
 from tests.transactions.version_2 import Producer
@@ -44,31 +45,6 @@ def coordinator_of(broker: BrokerProcess, key: str) -> int:
         answer = wire.call(ApiKey.FIND_COORDINATOR, 3, m.FindCoordinatorRequest(key=key, key_type=1))
     assert answer.error_code == 0
     return int(answer.node_id)
-
-
-def settled_end(client: Client, topic: str, partition: int) -> int:
-    """The log's end, once nothing is open below it. A commit is answered before its markers are written."""
-
-    def ends() -> tuple[int, int]:
-        stable, end = (
-            client.list_offsets(topic, {partition: -1}, read_committed=stable)[partition].offset
-            for stable in (True, False)
-        )
-        return stable, end
-
-    wait_until(lambda: len(set(ends())) == 1, "the last stable offset reaches the end")
-    return ends()[1]
-
-
-def committed(client: Client, topic: str, partition: int = 0) -> list[bytes | None]:
-    """What a reader of committed data sees once no transaction is open."""
-    end, offset = settled_end(client, topic, partition), 0
-    values: list[bytes | None] = []
-    while offset < end:
-        fetched = client.fetch(topic, partition, offset, read_committed=True, max_wait_ms=10)
-        values += [record.value for record in fetched.records]
-        offset = fetched.next_offset
-    return values
 
 
 def test_writing_adds_the_partition_and_every_end_raises_the_epoch(

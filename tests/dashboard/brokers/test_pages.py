@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 
 from broker.client.blocking import Client as KafkaClient
@@ -16,6 +15,7 @@ from dashboard.gateway import GatewayError
 from dashboard.live.store import MemoryStore
 from dashboard.models import AuditEntry
 from tests.dashboard.brokers.test_edit import entry
+from tests.dashboard.browsing import read, sign_in
 from tests.dashboard.samples import Bench, partition, sample, topic
 
 pytestmark = pytest.mark.django_db
@@ -56,16 +56,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch, live_memory: MemoryStore) -> FakeGa
 
 @pytest.fixture
 def operator(client: Client, django_user_model: Any) -> Client:
-    user = django_user_model.objects.create_user("operator", password="a long enough password")
-    user.user_permissions.add(Permission.objects.get(codename="change_broker"))
-    client.force_login(user)
-    return client
-
-
-def read(client: Client, url: str, status: int = 200) -> str:
-    answer = client.get(url)
-    assert answer.status_code == status, answer.content
-    return answer.content.decode()
+    return sign_in(client, django_user_model, "change_broker")
 
 
 URL = "/brokers/1/log.retention.ms/"

@@ -22,6 +22,7 @@ from dashboard.clients import metrics, reading, views
 from dashboard.clients.grouping import group
 from dashboard.gateway import GatewayError
 from dashboard.models import AuditEntry
+from tests.dashboard.browsing import read
 from tests.dashboard.clients.test_grouping import connection
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_memory")]
@@ -103,12 +104,6 @@ def operator(client: Client, django_user_model: Any) -> Client:
         user.user_permissions.add(Permission.objects.get(codename=codename))
     client.force_login(user)
     return client
-
-
-def read(client: Client, url: str, status: int = 200) -> str:
-    answer = client.get(url)
-    assert answer.status_code == status, answer.content
-    return answer.content.decode()
 
 
 def key_of(gateway: FakeGateway, client_id: str) -> str:

@@ -8,7 +8,6 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 
 from broker.client.offset_reset import PartitionFacts, Strategy
@@ -19,6 +18,7 @@ from broker.types import TopicPartition
 from dashboard.gateway import GatewayError
 from dashboard.group_changes import deletion, reset
 from dashboard.models import AuditEntry
+from tests.dashboard.browsing import read, sign_in
 from tests.dashboard.fakes import topic
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_memory")]
@@ -86,17 +86,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> FakeGateway:
 
 @pytest.fixture
 def operator(client: Client, django_user_model: Any) -> Client:
-    """May change groups; not staff."""
-    user = django_user_model.objects.create_user("operator", password="a long enough password")
-    user.user_permissions.add(Permission.objects.get(codename="change_consumer_group"))
-    client.force_login(user)
-    return client
-
-
-def read(client: Client, url: str, status: int = 200) -> str:
-    answer = client.get(url)
-    assert answer.status_code == status, answer.content
-    return answer.content.decode()
+    return sign_in(client, django_user_model, "change_consumer_group")
 
 
 def plan_in(body: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 
 from broker.client.results import ProducerDescription, TransactionDescription, TransactionListing
@@ -15,6 +14,7 @@ from dashboard.gateway import GatewayError
 from dashboard.live import rendering
 from dashboard.models import AuditEntry
 from dashboard.transactions import reading, views
+from tests.dashboard.browsing import read, sign_in
 from tests.dashboard.transactions.test_survey import NOW_MS, P0, described, opened
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_memory")]
@@ -67,16 +67,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> FakeGateway:
 
 @pytest.fixture
 def operator(client: Client, django_user_model: Any) -> Client:
-    user = django_user_model.objects.create_user("operator", password="a long enough password")
-    user.user_permissions.add(Permission.objects.get(codename="abort_transaction"))
-    client.force_login(user)
-    return client
-
-
-def read(client: Client, url: str, status: int = 200) -> str:
-    answer = client.get(url)
-    assert answer.status_code == status, answer.content
-    return answer.content.decode()
+    return sign_in(client, django_user_model, "abort_transaction")
 
 
 ABORT = "/transactions/abort?id=pay+%3C1%3E"
