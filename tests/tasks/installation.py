@@ -115,4 +115,5 @@ def installed(home: Path, blocker: DjangoDbBlocker, *, holding: int | None = Non
             yield made
             made.close()
         connections[DATABASE].close()
+        del connections[DATABASE]  # or the next installation would be handed this one's database
         del connections.settings[DATABASE]
