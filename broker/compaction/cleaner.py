@@ -64,8 +64,6 @@ class PassResult:
     """False: the key map was full, or the pass was ended; the next one goes on from ``first_dirty_offset``."""
     bytes_before: int = 0
     bytes_after: int = 0
-    segments_before: int = 0
-    segments_after: int = 0
     counts: CleaningCounts = field(default_factory=CleaningCounts)
 
 
@@ -188,7 +186,6 @@ class PartitionPass:
                 if marker is Marker.ABORT and _has_records(kept):
                     group.abort_markers.add(header.last_offset)
         group.replaced.append(ReplacedSegment(segment.base_offset, segment.end_offset, segment.size_bytes))
-        self.result.counts.bytes_read += segment.size_bytes
 
     def _finish(self, group: _Group, swap: Swap) -> None:
         cleaned, last = group.cleaned, group.last
@@ -210,9 +207,6 @@ class PartitionPass:
         result = self.result
         result.bytes_before += bytes_before
         result.bytes_after += cleaned.size
-        result.segments_before += len(group.replaced)
-        result.segments_after += 1
-        result.counts.bytes_written += cleaned.size
 
     def _transaction_index(self, group: _Group) -> bytes:
         """The entries of aborted transactions whose markers stay; one that the old index lacks is made anew."""

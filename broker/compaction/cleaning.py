@@ -44,10 +44,6 @@ class CleaningCounts:
     records_read: int = 0
     records_kept: int = 0
     tombstones_dropped: int = 0
-    aborted_dropped: int = 0
-    unkeyed_dropped: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
 
 
 class BatchCleaner:
@@ -85,7 +81,6 @@ class BatchCleaner:
         if header.is_control:
             kept = self._control(header, whole, droppable)
         elif droppable:
-            self.counts.aborted_dropped += header.record_count
             kept = b""
         else:
             kept = self._data(header, whole)
@@ -127,7 +122,6 @@ class BatchCleaner:
             offset = base_offset + record.offset_delta
             if offset <= map_end:
                 if record.key is None:
-                    self.counts.unkeyed_dropped += 1
                     continue
                 if offset < newest(record.key):
                     continue

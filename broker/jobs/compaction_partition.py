@@ -38,7 +38,6 @@ class PartitionOutcome:
     partition: int
     reason: str
     """Why it was due."""
-    passes: int = 0
     segments_replaced: int = 0
     segments_written: int = 0
     bytes_before: int = 0
@@ -173,7 +172,6 @@ def _pass(
         producer_id: ProducerTail(epoch, last_offset)
         for producer_id, epoch, last_offset in client.active_producers(partition.topic, partition.partition)
     }
-    outcome.passes += 1
     work = PartitionPass(
         filesystem,
         planned,
