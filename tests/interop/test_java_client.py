@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.interop.apache import require_apache_kafka, scenario
-from tests.interop.clients import CODECS, READERS, WRITERS, Message
+from tests.interop.codecs import it_reads_what_librdkafka_writes, others_read_what_it_writes
 
 pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("apache_kafka")]
-COUNT = 50
 
 
 @pytest.fixture(scope="module")
@@ -17,27 +16,11 @@ def apache_kafka() -> None:
 
 
 def test_what_java_writes_in_each_codec_others_read(broker, new_topic) -> None:
-    topics = {codec: new_topic(partitions=2) for codec in CODECS}
-
-    scenario("write", broker.bootstrap, ",".join(f"{topic}:{codec}" for codec, topic in topics.items()), str(COUNT))
-
-    for topic in topics.values():
-        found = READERS["confluent-kafka"](broker.bootstrap, topic, COUNT)
-        assert sorted(message.content for message in found) == sorted(
-            (b"key-%d" % index, b"value-%d" % index, (("trace", b"java"),)) for index in range(COUNT)
-        )
+    others_read_what_it_writes(scenario, broker.bootstrap, new_topic, "java")
 
 
 def test_java_reads_what_librdkafka_wrote_in_each_codec(broker, new_topic) -> None:
-    topics = {codec: new_topic(partitions=2) for codec in CODECS}
-    records = [Message(key=b"key-%02d" % index, value=b"value-%d" % index) for index in range(COUNT)]
-    for codec, topic in topics.items():
-        WRITERS["confluent-kafka"](broker.bootstrap, topic, records, codec)
-
-    found = scenario("read", broker.bootstrap, ",".join(topics.values()), str(COUNT))
-
-    expected = ",".join(f"key-{index:02}:value-{index}" for index in range(COUNT))
-    assert {topic: found[topic] for topic in topics.values()} == dict.fromkeys(topics.values(), expected)
+    it_reads_what_librdkafka_writes(scenario, broker.bootstrap, new_topic)
 
 
 def test_the_admin_client_gets_what_it_asks_for(broker, topic_name) -> None:
