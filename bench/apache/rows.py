@@ -16,6 +16,8 @@ from typing import Protocol
 
 from bench import librdkafka, native, raw
 from bench.apache import clients
+from broker.protocol import messages
+from broker.protocol.api import ApiKey
 
 MB = 1_000_000
 SIZES = {100: "100 B", 1_000: "1 KB", 10_000: "10 KB"}
@@ -23,6 +25,7 @@ GROUP_PARTITIONS = 8
 TRANSACTION_RECORDS = 100
 SETTLE_SECONDS = 6.0
 IDLE_SECONDS = 10.0
+_LIST_OFFSETS_VERSION = 5
 
 
 class BrokerUnderTest(Protocol):
@@ -121,6 +124,22 @@ def _topic(broker: BrokerUnderTest, partitions: int = 1) -> str:
     name = f"bench-{secrets.token_hex(4)}"
     raw.create_topic(broker.port, name, partitions=partitions)
     return name
+
+
+def _wait_all_led(broker: BrokerUnderTest, topic: str, partitions: int) -> None:
+    """Created is what can be used: until every partition tells its end. Kafka answers CreateTopics before that."""
+    message = messages.ListOffsetsRequest
+    wanted = [message.ListOffsetsPartition(partition_index=index, timestamp=-1) for index in range(partitions)]
+    request = message(replica_id=-1, topics=[message.ListOffsetsTopic(name=topic, partitions=wanted)])
+    connection = raw.RawConnection(broker.port)
+    try:
+        while True:
+            answer = connection.call(ApiKey.LIST_OFFSETS, _LIST_OFFSETS_VERSION, request)
+            if not any(partition.error_code for partition in answer.topics[0].partitions):
+                return
+            time.sleep(0.02)
+    finally:
+        connection.close()
 
 
 def _bytes(size: int) -> int:
@@ -233,8 +252,9 @@ def _after_load(broker: BrokerUnderTest, scale: float) -> tuple[float, ...]:
 def _idle_partitions(count: int) -> Measure:
     def measure(broker: BrokerUnderTest, scale: float) -> tuple[float, ...]:
         began = time.monotonic()
-        for _ in range(count // 1_000):
-            _topic(broker, partitions=1_000)
+        topics = [_topic(broker, partitions=1_000) for _ in range(count // 1_000)]
+        for topic in topics:
+            _wait_all_led(broker, topic, 1_000)
         created = time.monotonic() - began
         return created, broker.rss_mb(), _idle_cpu(broker)
 
