@@ -2,7 +2,7 @@
 
 Adds the partition of ``__consumer_offsets`` in which the group lives, whose marker then decides on the offsets. v3 is flexible;
 before v2 a fenced producer is told INVALID_PRODUCER_EPOCH.
-Deviation: waits for the producer's last transaction as AddPartitionsToTxn does.
+Deviations: waits for the producer's last transaction as AddPartitionsToTxn does. An empty group id is refused.
 """
 
 from __future__ import annotations

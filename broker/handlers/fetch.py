@@ -5,7 +5,8 @@ flexible and diverging epoch (KIP-595), v13 topic ids, v15 replica state, v16 wh
 for other brokers.
 Deviations: one answer carries at most 8 MiB (beyond the first batch, which is always whole), and less while slow readers
 leave much of it lying in memory. An incremental answer also lists a partition whose last stable offset moved, for
-read_committed.
+read_committed. A fetch as a replica is nobody's yet and answers TOPIC_AUTHORIZATION_FAILED; an unknown isolation level
+reads what is not committed, too.
 
 A fetch that finds less than ``min_bytes`` parks itself with the partitions it asks for. The append that makes enough
 data visible wakes it; its timer and its wake-ups concern this one object only and die with it.

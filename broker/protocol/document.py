@@ -43,6 +43,20 @@ _GENERAL = f"""## What holds for all of them
 - **Every client may do everything** so far: there is no authentication on the client listener, and `authorized_operations` say so.
 """
 
+_NOT_SERVED = """## What is not served, and why
+
+| keys | APIs | why |
+|-|-|-|
+| 17, 29–31, 36, 38–41, 48–51 | SASL, ACLs, delegation tokens, quotas, SCRAM | nobody is authenticated yet |
+| 34 | AlterReplicaLogDirs | a broker has one log directory |
+| 45 | AlterPartitionReassignments | every partition has one replica: without replication there is no way to move it |
+| 57 | UpdateFeatures | both features are finalised at their newest version |
+| 76–79, 90–92 | share groups | not built |
+| 88, 89 | streams groups | not built |
+| 52–55, 58, 59, 62–64, 70, 73, 80–82 | KRaft's own | there is no KRaft here |
+| 4–7, 56, 67, 83–87 | between brokers | private to each implementation |
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
@@ -78,7 +92,7 @@ def docstring_of_handler(api_key: int) -> str:
 def document() -> str:
     public = [spec for spec in sorted(SERVED.values(), key=lambda spec: spec.key) if not spec.internal]
     private = [spec for spec in sorted(SERVED.values(), key=lambda spec: spec.key) if spec.internal]
-    parts = [_INTRODUCTION, "## APIs\n", _table(public), _GENERAL, "## Deviations\n"]
+    parts = [_INTRODUCTION, "## APIs\n", _table(public), _GENERAL, _NOT_SERVED, "## Deviations\n"]
     for spec in public:
         deviations = describe(spec.key).deviations
         if deviations:
