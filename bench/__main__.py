@@ -6,7 +6,7 @@ import argparse
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from bench import connections, groups, growth, report, rows, sessions
+from bench import connections, consumer_groups, groups, growth, report, rows, sessions
 
 PARTS = {
     "os": lambda scale: rows.produce_and_fetch("os", scale),
@@ -18,6 +18,7 @@ PARTS = {
     "growth": growth.growth,
     "sessions": sessions.fetch_sessions,
     "groups": groups.groups,
+    "consumer-groups": consumer_groups.consumer_groups,
     "connections": connections.connections,
 }
 

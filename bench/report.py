@@ -32,6 +32,11 @@ COLUMNS = {
     "kb_each": ("KB each", "{:.1f}"),
     "connects_s": ("connects/s", "{:,.0f}"),
     "cpu_percent": ("CPU %", "{:.2f}"),
+    "targets_ms": ("new targets ms", "{:,.1f}"),
+    "settled_ms": ("all there ms", "{:,.0f}"),
+    "written_records": ("records", "{:,.0f}"),
+    "beat_us": ("heartbeat µs", "{:,.1f}"),
+    "kept_bytes": ("bytes kept each", "{:,.1f}"),
 }
 
 

@@ -3,7 +3,9 @@
 Versions: v1 member ids made by clients, subscriptions by regular expression resolved by the broker.
 Deviations: a pattern is resolved within the request that brings it, not some heartbeats later, and never stands for internal
 topics. A static member may join again under its own member id without having left. A retry under the previous epoch is let in
-also while the member still has partitions to give up. Racks neither steer assignments nor trigger them.
+also while the member still has partitions to give up. A classic group whose sticky assignor tells its members by user data
+what they had can be upgraded; with user data of any other assignor it cannot, as in Kafka. Racks neither steer assignments
+nor trigger them.
 """
 
 from __future__ import annotations

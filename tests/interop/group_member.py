@@ -1,7 +1,7 @@
 """One member of a consumer group, as a process: run by the tests so that it can be killed like one.
 
 ``python -m tests.interop.group_member CLIENT BOOTSTRAP GROUP TOPIC [OPTIONS]`` where CLIENT names a library and OPTIONS
-is JSON (``assignor``, ``instance``, ``tell``). It reads from the beginning, commits what it has read, and prints one JSON
+is JSON (``assignor``, ``instance``, ``tell``, ``protocol``). It reads from the beginning, commits what it has read, and prints one JSON
 object a line: ``{"assignment": [...]}`` whenever that changes, ``{"values": [...]}`` after the commit that covers them (or
 before, with ``tell`` = ``before``: then nothing read is ever untold, but some may be told twice). What a rebalance kept
 from being committed is not told: its next owner reads it again. On SIGTERM it leaves the group properly and prints ``{"closed": true}``.
@@ -61,10 +61,16 @@ def run_confluent(bootstrap: str, group: str, topic: str, options: dict[str, str
         "group.id": group,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
-        "session.timeout.ms": SESSION_MS,
-        "heartbeat.interval.ms": HEARTBEAT_MS,
-        "partition.assignment.strategy": options.get("assignor", "range"),
     }
+    if options.get("protocol") == "consumer":
+        # Sessions, heartbeats and assignors are the broker's matter.
+        settings["group.protocol"] = "consumer"
+    else:
+        settings |= {
+            "session.timeout.ms": SESSION_MS,
+            "heartbeat.interval.ms": HEARTBEAT_MS,
+            "partition.assignment.strategy": options.get("assignor", "range"),
+        }
     if "instance" in options:
         settings["group.instance.id"] = options["instance"]
     consumer = Consumer(settings)

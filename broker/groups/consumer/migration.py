@@ -34,6 +34,9 @@ from broker.groups.events import JoinReply, SyncReply
 from broker.groups.records import GroupRecord, GroupValue, encode_group_value
 from broker.types import TopicId
 
+_STICKY_PROTOCOLS = frozenset({"sticky", "cooperative-sticky"})
+"""librdkafka's members tell each other by user data what they had before: what this group keeps track of itself."""
+
 # Classic to consumer ---------------------------------------------------------------------------------
 
 
@@ -98,7 +101,7 @@ def _convert(topics: Topics, group: ClassicGroup, member: Member, taken: set[tup
     assigned = consumer_protocol.assigned_partitions(member.assignment)
     if subscription is None or assigned is None:
         raise _cannot("upgrade classic", group.group_id, "the embedded consumer protocol is malformed")
-    if consumer_protocol.has_user_data(member.assignment):
+    if group.protocol not in _STICKY_PROTOCOLS and consumer_protocol.has_user_data(member.assignment):
         raise _cannot("upgrade classic", group.group_id, "a custom assignor is in use, whose user data would be lost")
     partitions: dict[TopicId, set[int]] = {}
     for topic, partition in assigned:

@@ -135,12 +135,23 @@ def test_a_group_of_another_kind_of_client_cannot_turn() -> None:
 @pytest.mark.parametrize("bytes_", [b"\x00\x00\x7f", write_assignment(0, {})[:-4] + b"\x00\x00\x00\x02hi"])
 def test_what_a_custom_assignor_says_would_be_lost_so_its_group_cannot_turn(bytes_: bytes) -> None:
     stage = ConsumerStage()
-    _, ticket = stage.enter(**cooperative("clicks"))
+    _, ticket = stage.enter(protocols=(("own", owning("clicks")),))
     stage.settle()
     joined = stage.answer(ticket)
     stage.sync(joined, {joined.member_id: bytes_})
     assert stage.enter_consumer("new", "clicks").error is ErrorCode.GROUP_ID_NOT_FOUND
     assert stage.group.state is GroupState.STABLE
+
+
+def test_what_a_sticky_assignor_remembers_is_no_obstacle() -> None:
+    stage = ConsumerStage()
+    _, ticket = stage.enter(**cooperative("clicks"))
+    stage.settle()
+    joined = stage.answer(ticket)
+    remembered = write_assignment(0, {"clicks": [0, 1, 2, 3]})[:-4] + b"\x00\x00\x00\x02hi"
+    stage.sync(joined, {joined.member_id: remembered})
+    assert stage.enter_consumer("new", "clicks").error is ErrorCode.NONE
+    assert stage.assigned(joined.member_id) == {"clicks": [0, 1, 2, 3]}
 
 
 def test_an_empty_classic_group_is_simply_replaced_whatever_the_policy() -> None:
