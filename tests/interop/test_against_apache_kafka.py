@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from bench.apache.server import ApacheKafka
+from broker.protocol import messages as m
+from broker.protocol.api import ApiKey
 from tests.interop import stories_of_administrators, stories_of_clients
 from tests.interop.apache import require_apache_kafka
-from tests.interop.comparison import Story, differences
+from tests.interop.comparison import Speaker, Story, differences
 from tests.support.broker_process import BrokerProcess
 
 _ELR = r".*\[min.insync.replicas\].config_source"
@@ -35,6 +37,7 @@ DEVIATIONS: dict[Story, dict[str, str]] = {
 def kafka() -> Iterator[ApacheKafka]:
     require_apache_kafka()
     with ApacheKafka() as process:
+        create_coordinators(process.port)
         yield process
 
 
@@ -42,7 +45,16 @@ def kafka() -> Iterator[ApacheKafka]:
 def ottla(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
     """One nobody else has created a topic on."""
     with BrokerProcess(tmp_path_factory.mktemp("compared"), OTTLA_ACK_DURABILITY="os") as process:
+        create_coordinators(process.port)
         yield process
+
+
+def create_coordinators(port: int) -> None:
+    """Before a story changes what topics are created with: the internal ones would be created with it, too."""
+    with Speaker(port) as speaker:
+        for key_type in (0, 1):
+            request = m.FindCoordinatorRequest(key_type=key_type, coordinator_keys=["anybody"])
+            speaker.ask("find coordinator", ApiKey.FIND_COORDINATOR, 4, request)
 
 
 @pytest.mark.parametrize("story", DEVIATIONS, ids=lambda story: story.__name__)
