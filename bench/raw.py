@@ -112,6 +112,18 @@ def create_topic(port: int, name: str, partitions: int = 1) -> None:
         raise RuntimeError(f"create {name}: error {response.topics[0].error_code}")
 
 
+def delete_topics(port: int, *, prefix: str) -> None:
+    """Delete every topic whose name begins so."""
+    connection = RawConnection(port)
+    try:
+        metadata = connection.call(ApiKey.METADATA, 4, messages.MetadataRequest(topics=None))
+        names = [topic.name for topic in metadata.topics if topic.name.startswith(prefix)]
+        request = messages.DeleteTopicsRequest(topic_names=names, timeout=30_000)
+        connection.call(ApiKey.DELETE_TOPICS, 3, request)
+    finally:
+        connection.close()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """One batch of equal records and the request that carries it."""

@@ -53,18 +53,21 @@ def _part(part: str, word: str, rounds: int, scale: float) -> Iterator[Compared]
         return [row for row in wanted if word in row.name]
 
     def ottla_os() -> BrokerUnderTest:
-        return BrokerUnderTest(OTTLA_ACK_DURABILITY="os")
+        return BrokerUnderTest(OTTLA_ACK_DURABILITY="os", OTTLA_LOG_SEGMENT_DELETE_DELAY_MS="0")
 
     def ottla_flush() -> BrokerUnderTest:
-        return BrokerUnderTest(OTTLA_ACK_DURABILITY="flush")
+        return BrokerUnderTest(OTTLA_ACK_DURABILITY="flush", OTTLA_LOG_SEGMENT_DELETE_DELAY_MS="0")
 
     def kafka_flush() -> ApacheKafka:
-        return ApacheKafka(**{"log.flush.interval.messages": "1"})
+        return ApacheKafka(**{"log.flush.interval.messages": "1", "log.segment.delete.delay.ms": "0"})
+
+    def kafka() -> ApacheKafka:
+        return ApacheKafka(**{"log.segment.delete.delay.ms": "0"})
 
     if part == "throughput" and (wanted := chosen(rows.throughput_rows())):
-        return together(wanted, ottla_os, ApacheKafka, rounds=rounds, scale=scale)
+        return together(wanted, ottla_os, kafka, rounds=rounds, scale=scale)
     if part == "latency" and (wanted := chosen(rows.latency_rows())):
-        return together(wanted, ottla_os, ApacheKafka, rounds=rounds, scale=scale)
+        return together(wanted, ottla_os, kafka, rounds=rounds, scale=scale)
     if part == "flush" and (wanted := chosen(rows.flush_rows())):
         return together(wanted, ottla_flush, kafka_flush, rounds=rounds, scale=scale)
     if part == "fixed" and (wanted := chosen(rows.fixed_rows())):

@@ -1,19 +1,23 @@
 """Ottla and Apache Kafka in turn: who is measured when, and what is kept of it.
 
 Both brokers run on this machine, but only one is loaded at a time and the dirty pages of the other are written back before.
-A series alternates (Ottla, Kafka, Kafka, Ottla, …) so that a machine that becomes slower is slower for both.
+What was written is deleted before the next turn: pages that the machine has to find first are slower than any broker. A series
+alternates (Ottla, Kafka, Kafka, Ottla, …) so that a machine that becomes slower is slower for both.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
+from bench import raw
 from bench.apache.rows import BrokerUnderTest, Figure, Row
 
+UNLINK_SECONDS = 1.0
 NewBroker = Callable[[], AbstractContextManager[BrokerUnderTest]]
 
 
@@ -49,9 +53,17 @@ def together(
                 for broker in pair if number % 2 else reversed(pair):
                     os.sync()
                     measured = row.measure(broker, scale if number else scale / 4)
+                    forget_topics(broker.port)
                     if number:
                         values[broker.name].append(measured)
             yield from _compared(row, values[pair[0].name], values[pair[1].name])
+
+
+def forget_topics(port: int) -> None:
+    """Delete what a row has written, and give both kinds of broker the moment they need to unlink it."""
+    if port:
+        raw.delete_topics(port, prefix="bench-")
+        time.sleep(UNLINK_SECONDS)
 
 
 def apart(rows: Iterable[Row], ottla: NewBroker, kafka: NewBroker, *, rounds: int, scale: float) -> Iterator[Compared]:
