@@ -124,8 +124,5 @@ class PendingOffsets:
             if pending.record.value is not None and dies(topic, partition, pending.record.value)
         ]
 
-    def transactions_open(self) -> int:
-        return len(self._by_producer)
-
     def _of_partition(self, group_id: str, topic: str, partition: int) -> dict[ProducerId, _Pending]:
         return self._by_group.get(group_id, {}).get((topic, partition), {})

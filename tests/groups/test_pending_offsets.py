@@ -44,7 +44,8 @@ def test_each_producer_ends_only_its_own(pending: PendingOffsets) -> None:
     pending.complete(1, commit=True)
     assert not pending.is_unstable("g", "t", 0)
     assert pending.is_unstable("g", "t", 1)
-    assert pending.transactions_open() == 1
+    assert pending.complete(B.producer_id, commit=False) == ([], {"g"}), "its own transaction was open until now"
+    assert not pending.concerns("g")
 
 
 def test_a_plain_commit_beats_what_was_pending_before_it_but_not_what_comes_later(pending: PendingOffsets) -> None:
