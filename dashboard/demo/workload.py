@@ -8,7 +8,6 @@ purpose: its lag is real and grows until the workload stops. Stopping leaves top
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Iterable
@@ -41,15 +40,13 @@ async def run(bootstrap: str, stopping: asyncio.Event) -> None:
     finally:
         for task in (*tasks, stop):
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _create_topics(bootstrap: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         present = set(await admin.list_topics())
         missing = [
             NewTopic(name, partitions, 1, topic_configs=TOPIC_CONFIGS)
@@ -64,8 +61,8 @@ async def _create_topics(bootstrap: str) -> None:
 
 async def _produce(bootstrap: str) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, client_id="demo-sensor", acks="all", linger_ms=20)
-    await producer.start()
     try:
+        await producer.start()
         metrics = MachineMetrics()
         tick = 0
         while True:
@@ -95,8 +92,8 @@ async def _consume(bootstrap: str, group: str, client_id: str, records_per_secon
         auto_offset_reset="earliest",
         auto_commit_interval_ms=1000,
     )
-    await consumer.start()
     try:
+        await consumer.start()  # inside: a stop while the group is still forming must close it as well
         if records_per_second is None:
             while True:
                 await consumer.getmany(timeout_ms=1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -69,6 +70,26 @@ async def test_it_writes_and_reads_with_a_group_that_keeps_up_and_one_that_lags(
         stopping.set()
         await asyncio.wait_for(running, 15)
         client.close()
+
+
+async def test_a_stop_while_its_groups_are_still_forming_closes_every_client(broker_process: BrokerProcess) -> None:
+    client = KafkaClient(broker_process.bootstrap)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(workload.run(broker_process.bootstrap, stopping))
+    try:
+        await eventually(lambda: _members(client) > 0, seconds=30)
+    finally:
+        stopping.set()
+        await asyncio.wait_for(running, 15)
+    gc.collect()  # what was left open says so now, as a warning that fails this test
+    assert _members(client) == 0
+    client.close()
+
+
+def _members(client: KafkaClient) -> int:
+    return sum(
+        len(group.members) for group in client.describe_groups([names.CURRENT_GROUP, names.LAGGING_GROUP]).values()
+    )
 
 
 @pytest.fixture
