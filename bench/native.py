@@ -97,6 +97,9 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "version_str": (c_char_p, []),
 }
 
+LOG_ERRORS = 3
+"""Of syslog: the library's greetings would stand between the rows."""
+
 
 @lru_cache(maxsize=1)
 def library() -> Any:
@@ -117,7 +120,7 @@ class Client:
         self._kind = kind
         error = ctypes.create_string_buffer(512)
         conf = library().conf_new()
-        for name, value in properties.items():
+        for name, value in {"log_level": LOG_ERRORS, **properties}.items():
             if library().conf_set(conf, name.encode(), str(value).encode(), error, len(error)):
                 raise RuntimeError(error.value.decode())
         self.handle = library().new(kind, conf, error, len(error))

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from bench.apache import rows
@@ -37,14 +36,14 @@ def main() -> int:
         print(f"There is nothing to compare with: {reason}", file=sys.stderr)
         return 1
     found: list[Compared] = []
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), transient=True) as progress:
-        task = progress.add_task("starting both brokers")
+    try:
         for part in arguments.only or PARTS:
             for compared in _part(part, arguments.rows, arguments.rounds, arguments.scale):
                 found.append(compared)
-                progress.update(task, description=f"{part}: {compared.name} {compared.ratio:.2f}×")
-    _show(found)
-    print(f"stored in {_store(found)}")
+                print(f"{part}: {compared.name} {compared.ratio:.2f}×", file=sys.stderr, flush=True)
+    finally:  # half an hour of measuring is not lost to whatever ends it
+        _show(found)
+        print(f"stored in {_store(found)}")
     return 0
 
 

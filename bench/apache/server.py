@@ -116,7 +116,9 @@ class ApacheKafka:
 
     def _format(self) -> None:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        command = ["java", "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._config)]
+        # In one word: an id may begin with a hyphen, which would pass for another option.
+        named = f"--cluster-id={cluster_id}"
+        command = ["java", "kafka.tools.StorageTool", "format", named, "--config", str(self._config)]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"Apache Kafka's storage cannot be formatted:\n{done.stdout}{done.stderr}")
