@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.broker_process import BrokerProcess
+from tests.support.cluster_process import ClusterProcess
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("ottla", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,3 +21,10 @@ def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerP
     """One broker for the whole session. A test that stops, kills or fills it takes a ``BrokerProcess`` of its own."""
     with BrokerProcess(tmp_path_factory.mktemp("broker")) as process:
         yield process
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ClusterProcess]:
+    """Three brokers of the test's own: it may kill them. For others or more, ``with ClusterProcess(tmp_path, ...)``."""
+    with ClusterProcess(tmp_path) as processes:
+        yield processes

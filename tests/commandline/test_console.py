@@ -17,7 +17,8 @@ from broker.client.blocking import Client
 from broker.client.partitioner import partition_for_key
 from broker.supervisor.roles import PROJECT_ROOT
 from tests.commandline.run import Cli
-from tests.support.broker_process import BrokerProcess, free_ports
+from tests.support.broker_process import BrokerProcess
+from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
 FROM_START = ("--from-beginning", "--exit-at-end")
@@ -208,7 +209,7 @@ def test_producing_what_cannot_be(cli: Cli, topic: str, arguments: list[str], st
 
 
 def test_no_broker_no_records() -> None:
-    nobody = Cli(f"127.0.0.1:{free_ports()[0]}")
+    nobody = Cli(f"127.0.0.1:{free_port()}")
     assert nobody.failure("console_consumer", "t").returncode == 1
     assert nobody.failure("console_producer", "t", stdin=io.BytesIO(b"v")).returncode == 1
 

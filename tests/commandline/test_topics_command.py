@@ -12,7 +12,8 @@ import pytest
 from broker.client.blocking import Client
 from broker.supervisor.roles import PROJECT_ROOT
 from tests.commandline.run import Cli
-from tests.support.broker_process import BrokerProcess, free_ports
+from tests.support.broker_process import BrokerProcess
+from tests.support.ports import free_port
 
 
 def test_the_life_of_a_topic(cli: Cli, client: Client, name: str) -> None:
@@ -95,7 +96,7 @@ def test_a_config_that_is_no_assignment_is_wrong_use(cli: Cli, name: str) -> Non
 
 
 def test_a_broker_that_cannot_be_reached_fails() -> None:
-    error = Cli(f"127.0.0.1:{free_ports()[0]}").failure("topics", "list")
+    error = Cli(f"127.0.0.1:{free_port()}").failure("topics", "list")
     assert (error.returncode, "cannot connect" in str(error)) == (1, True)
 
 

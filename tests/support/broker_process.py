@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.ports import TWIN, free_kafka_port
 from tests.support.verified import assert_log_is_sound
 
 READY_SECONDS_MAX = 30.0
@@ -34,12 +34,15 @@ class BrokerProcess:
         self.home = Path(home)
         self._sound = sound
         self.node_id = node_id
-        self.port, self.internal_port = free_ports()
+        self.port = free_kafka_port()
+        self.internal_port = self.port + TWIN
         self.ready_seconds = 0.0
         self._environment = environment
         self._process: subprocess.Popen[str] | None = None
         self._output: list[str] = []
         self._reader: threading.Thread | None = None
+        self._spoke = threading.Event()
+        self._launched = 0.0
 
     def __enter__(self) -> BrokerProcess:
         self.start()
@@ -50,7 +53,7 @@ class BrokerProcess:
     ) -> None:
         stopped_in_order = self.close()
         if error is None and self._sound and stopped_in_order:
-            assert_log_is_sound(self.data_directory, gaps_allowed=True)
+            self.assert_sound()
 
     # Addresses --------------------------------------------------------------------------------------
 
@@ -70,10 +73,15 @@ class BrokerProcess:
 
     def start(self) -> None:
         """Start and return when the broker has printed ``ready``."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start and return at once."""
         assert self._process is None or self._process.poll() is not None, "the broker is already running"
-        began = time.monotonic()
+        self._launched = time.monotonic()
         self._output = []
-        spoke = threading.Event()
+        self._spoke = threading.Event()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "broker", "--id", str(self.node_id), "--home", str(self.home)],
             cwd=_REPOSITORY,
@@ -82,13 +90,15 @@ class BrokerProcess:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self._reader = threading.Thread(target=self._read_output, args=(self._process, spoke), daemon=True)
+        self._reader = threading.Thread(target=self._read_output, args=(self._process, self._spoke), daemon=True)
         self._reader.start()
-        spoke.wait(READY_SECONDS_MAX)
+
+    def wait_ready(self) -> None:
+        self._spoke.wait(READY_SECONDS_MAX)
         if not any(line.startswith("ready") for line in self._output):
             self.close()
             raise AssertionError(f"the broker did not become ready:\n{self.output}")
-        self.ready_seconds = time.monotonic() - began
+        self.ready_seconds = time.monotonic() - self._launched
 
     def stop(self) -> int:
         """SIGTERM, wait, and return the exit status."""
@@ -102,23 +112,30 @@ class BrokerProcess:
         process.kill()
         self._wait(process)
 
+    def terminate(self) -> None:
+        """SIGTERM without waiting; ``close`` waits."""
+        self._running().terminate()
+
     def restart(self) -> None:
         self.stop()
         self.start()
 
     def close(self) -> bool:
         """Whatever state it is in, leave no process behind. True if it was running and stopped in order."""
-        process = self._process
-        if process is None:
+        if not self.alive:
             return False
-        running = process.poll() is None
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS_MAX)
+        self.terminate()
+        return self.wait_stopped()
+
+    def wait_stopped(self) -> bool:
+        """After ``terminate``: True if it stopped in order; one that does not is killed."""
+        process = self._process
+        assert process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS_MAX)
         if process.poll() is None:
             process.kill()
-        return self._wait(process) == 0 and running
+        return self._wait(process) == 0
 
     def pause(self) -> None:
         self._running().send_signal(signal.SIGSTOP)
@@ -150,6 +167,10 @@ class BrokerProcess:
 
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def assert_sound(self, *, torn_tails_allowed: bool = False) -> None:
+        """The files of a broker that does not run. One that was killed may have been interrupted in a write."""
+        assert_log_is_sound(self.data_directory, gaps_allowed=True, torn_tails_allowed=torn_tails_allowed)
 
     # Inside -----------------------------------------------------------------------------------------
 
@@ -185,23 +206,3 @@ class BrokerProcess:
                 if line.startswith("ready"):
                     spoke.set()
         spoke.set()
-
-
-def free_ports() -> tuple[int, int]:
-    """A free client port and its internal port 10,000 above, both below the range outgoing connections take."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = 20_000 + probe.getsockname()[1] % 2_700
-        if _is_free(port) and _is_free(port + 10_000):
-            return port, port + 10_000
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

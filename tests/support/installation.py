@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 
 from broker.supervisor.control_client import SupervisorClient
+from tests.support.ports import free_kafka_port, free_port
 from tests.support.wait import wait_until
 
 READY_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 20.0
+BROKERS_MAX = 3
 ADMIN_NAME = "admin"
 ADMIN_PASSWORD = "only-for-this-test-run"
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,7 +26,7 @@ class Installation:
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
-        self._kafka_port, self._http_port = _free_ports()
+        self._kafka_port, self._http_port = free_kafka_port(BROKERS_MAX), free_port()
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._output = home.parent / f"{home.name}-up.txt"
@@ -101,17 +102,3 @@ class Installation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _free_ports() -> tuple[int, int]:
-    """A Kafka port whose internal twin is free too, and one for the pages."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-            kafka, http = one.getsockname()[1], two.getsockname()[1]
-        kafka = 20_000 + kafka % 20_000
-        try:
-            for port in (kafka, kafka + 10_000):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return kafka, http

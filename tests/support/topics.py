@@ -13,7 +13,7 @@ _numbers = itertools.count()
 NOW_MS = 1_700_000_000_000
 
 
-def create_topic(wire: Wire, *, partitions: int = 1, **configs: str) -> str:
+def create_topic(wire: Wire, *, partitions: int = 1, replication_factor: int = 1, **configs: str) -> str:
     """A topic no other test uses; ``max_message_bytes="100"`` is ``max.message.bytes``."""
     name = f"t{next(_numbers)}"
     request = m.CreateTopicsRequest
@@ -26,7 +26,7 @@ def create_topic(wire: Wire, *, partitions: int = 1, **configs: str) -> str:
                 request.CreatableTopic(
                     name=name,
                     num_partitions=partitions,
-                    replication_factor=1,
+                    replication_factor=replication_factor,
                     configs=[
                         request.CreatableTopicConfig(name=key.replace("_", "."), value=value)
                         for key, value in configs.items()

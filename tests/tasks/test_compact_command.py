@@ -18,7 +18,8 @@ from pytest_django import Settings
 from broker.client.blocking import Client
 from broker.jobs import compaction
 from broker.models import JobRun
-from tests.support.broker_process import BrokerProcess, free_ports
+from tests.support.broker_process import BrokerProcess
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -187,7 +188,7 @@ def test_a_topic_that_is_not_compacted_is_wrong_use(broker_process: BrokerProces
 
 
 def test_a_broker_that_is_away_is_a_failure(settings: Settings) -> None:
-    settings.OTTLA_BOOTSTRAP_INTERNAL = [f"127.0.0.1:{free_ports()[0]}"]
+    settings.OTTLA_BOOTSTRAP_INTERNAL = [f"127.0.0.1:{free_port()}"]
     assert failure().returncode == 1
 
 

@@ -14,7 +14,8 @@ from pytest_django import Settings
 
 from broker.client.blocking import Client
 from broker.models import JobRun
-from tests.support.broker_process import BrokerProcess, free_ports
+from tests.support.broker_process import BrokerProcess
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -102,7 +103,7 @@ def test_an_unknown_broker_is_wrong_use() -> None:
 
 @pytest.mark.parametrize("options", [["--dry-run"], []])
 def test_a_broker_that_cannot_be_reached_fails(options: list[str], settings: Settings) -> None:
-    settings.OTTLA_BOOTSTRAP_INTERNAL = [f"127.0.0.1:{free_ports()[0]}"]
+    settings.OTTLA_BOOTSTRAP_INTERNAL = [f"127.0.0.1:{free_port()}"]
     error = failure(*options)
     assert error.returncode == 1
     assert "cannot connect" in str(error)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.support.broker_process import free_ports
+from tests.support.ports import free_kafka_port
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ def test_the_process_is_replaced_by_the_broker(tmp_path: Path) -> None:
     environment |= {
         "DJANGO_SETTINGS_MODULE": "dashboard.project.settings",
         "OTTLA_HOME": str(tmp_path),
-        "OTTLA_KAFKA": f"127.0.0.1:{free_ports()[0]}",
+        "OTTLA_KAFKA": f"127.0.0.1:{free_kafka_port()}",
     }
     with subprocess.Popen(
         [sys.executable, "manage.py", "runbroker", "--id", "1"],
