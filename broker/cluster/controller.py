@@ -13,6 +13,8 @@ from broker.cluster.image import ClusterImage, PartitionImage, TopicImage
 from broker.metadata.store import Absent, Precondition, Transaction, VersionIs
 from broker.types import NO_LEADER, BrokerId, format_topic_id
 
+CONTROLLER_ELECTIONS_KEPT = 50
+
 
 def decide_register(record: records.BrokerRecord, session: str) -> Transaction:
     """The caller has the session of this broker's name, so a former registration is gone."""
@@ -20,13 +22,22 @@ def decide_register(record: records.BrokerRecord, session: str) -> Transaction:
     return Transaction(preconditions=(Absent(key),), ephemeral_puts={key: records.encode(record)}, session=session)
 
 
-def decide_election(image: ClusterImage, broker_id: BrokerId, incarnation: str, session: str) -> Transaction:
+def decide_election(
+    image: ClusterImage, broker_id: BrokerId, incarnation: str, session: str, *, now_ms: int
+) -> Transaction:
     """Claim the controller key, which must be free, under the next epoch."""
     epoch = max(image.controller_epoch, 0) + 1
+    election = records.ControllerElection(
+        epoch=epoch, broker_id=broker_id, at_ms=now_ms, cause=_election_cause(image, broker_id)
+    )
+    elections = [*image.controller_history, election][-CONTROLLER_ELECTIONS_KEPT:]
     return Transaction(
         preconditions=(Absent(records.CONTROLLER), _epoch_unchanged(image)),
         puts={
-            records.CONTROLLER_EPOCH: records.encode(records.ControllerEpochRecord(epoch=epoch, broker_id=broker_id))
+            records.CONTROLLER_EPOCH: records.encode(
+                records.ControllerEpochRecord(epoch=epoch, broker_id=broker_id, elected_at_ms=now_ms)
+            ),
+            records.CONTROLLER_HISTORY: records.encode(records.ControllerHistoryRecord(elections=elections)),
         },
         ephemeral_puts={
             records.CONTROLLER: records.encode(records.ControllerRecord(broker_id=broker_id, incarnation=incarnation))
@@ -35,7 +46,17 @@ def decide_election(image: ClusterImage, broker_id: BrokerId, incarnation: str, 
     )
 
 
-def decide_leadership(image: ClusterImage, topics: Iterable[TopicImage]) -> Transaction | None:
+def _election_cause(image: ClusterImage, broker_id: BrokerId) -> str:
+    """``first``, or what became of the last controller: ``restarted``, ``session_lost`` (it lives) or ``failed``."""
+    if not image.controller_history:
+        return "first"
+    last = image.controller_history[-1].broker_id
+    if last == broker_id:
+        return "restarted"
+    return "session_lost" if last in image.brokers else "failed"
+
+
+def decide_leadership(image: ClusterImage, topics: Iterable[TopicImage], *, now_ms: int) -> Transaction | None:
     """Leaders for partitions whose leader is gone or came back; None when all is well.
 
     A broker that registered anew keeps its partitions under a higher epoch: what it led before its restart and what
@@ -53,7 +74,8 @@ def decide_leadership(image: ClusterImage, topics: Iterable[TopicImage]) -> Tran
                 continue
             key = records.partition_key(format_topic_id(topic.topic_id), index)
             preconditions.append(VersionIs(key, partition.version))
-            puts[key] = records.encode(_with_leader(partition, leader))
+            cause = _leader_cause(partition, leader)
+            puts[key] = records.encode(_with_leader(partition, leader, cause, now_ms))
     deletes = [records.incarnation_key(broker_id) for broker_id in sorted(gone)]
     for broker_id in sorted(restarted):
         incarnation = image.brokers[broker_id].incarnation
@@ -70,13 +92,22 @@ def _leader_for(partition: PartitionImage, image: ClusterImage) -> BrokerId:
     return next((r for r in partition.replicas if r in partition.isr and r in image.brokers), NO_LEADER)
 
 
-def _with_leader(partition: PartitionImage, leader: BrokerId) -> records.PartitionRecord:
+def _leader_cause(partition: PartitionImage, leader: BrokerId) -> str:
+    if leader == partition.leader:
+        return "leader_restarted"
+    return "leader_failed" if partition.leader != NO_LEADER else "leader_elected"
+
+
+def _with_leader(partition: PartitionImage, leader: BrokerId, cause: str, now_ms: int) -> records.PartitionRecord:
     return records.PartitionRecord(
         replicas=list(partition.replicas),
         isr=list(partition.isr),
         leader=leader,
         leader_epoch=partition.leader_epoch + 1,
         partition_epoch=partition.partition_epoch + 1,
+        last_known_leader=NO_LEADER if leader != NO_LEADER else max(partition.leader, partition.last_known_leader),
+        cause=cause,
+        changed_at_ms=now_ms,
     )
 
 

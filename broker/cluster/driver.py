@@ -204,7 +204,10 @@ class ClusterDriver:
         self, requests: Sequence[NewPartitions], *, validate_only: bool = False
     ) -> tuple[TopicResult, ...]:
         return await self._perform(
-            lambda image: topic_admin.decide_create_partitions(image, requests, random=self._random), validate_only
+            lambda image: topic_admin.decide_create_partitions(
+                image, requests, random=self._random, now_ms=self._clock.wall_ms()
+            ),
+            validate_only,
         )
 
     async def alter_configs(
@@ -417,7 +420,9 @@ class ClusterDriver:
         if image.controller_id not in image.brokers:
             if self._record.id not in image.brokers:
                 return  # our registration is still on its way
-            transaction = controller.decide_election(image, self._record.id, self._record.incarnation, self._session)
+            transaction = controller.decide_election(
+                image, self._record.id, self._record.incarnation, self._session, now_ms=self._clock.wall_ms()
+            )
             await self._wait_revision(await self._store.commit(transaction))
             log.info("metadata: broker %d is controller, epoch %d", self._record.id, self.image.controller_epoch)
             return
@@ -429,7 +434,7 @@ class ClusterDriver:
         topics: Iterable[TopicImage] = image.topics_by_id.values()
         if not everything:
             topics = [image.topics_by_id[topic_id] for topic_id in unchecked if topic_id in image.topics_by_id]
-        decision = controller.decide_leadership(image, topics)
+        decision = controller.decide_leadership(image, topics, now_ms=self._clock.wall_ms())
         if decision is not None:
             await self._wait_revision(await self._store.commit(decision))
             self._duty.set()

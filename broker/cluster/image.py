@@ -25,6 +25,26 @@ class BrokerImage:
     internal_port: int
     rack: str | None
     incarnation: str
+    epoch: int = -1
+    """Kafka's broker epoch: the revision of this registration."""
+    data_intact: bool = True
+    """Whether everything its logs had acknowledged before it registered is still there."""
+    registered_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerState:
+    """What is remembered of a broker, whether it lives or not."""
+
+    state: str = "active"
+    """``active``, ``draining`` or ``decommissioned``."""
+    since_ms: int = 0
+    host: str = ""
+    port: int = -1
+    rack: str | None = None
+    left_at_ms: int = -1
+    """When its last registration ended; -1 while it is alive."""
+    version: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +57,16 @@ class PartitionImage:
     replicas: tuple[BrokerId, ...]
     """The first is the preferred leader."""
     partition_epoch: int
+    elr: tuple[BrokerId, ...] = ()
+    """Eligible leader replicas (KIP-966): outside the ISR, and they have everything below the high watermark."""
+    last_known_leader: BrokerId = NO_LEADER
+    """Who led last, while nobody leads."""
+    adding: tuple[BrokerId, ...] = ()
+    removing: tuple[BrokerId, ...] = ()
+    """A reassignment under way: the parts of ``replicas`` that come and go."""
+    cause: str = ""
+    """Why it changed last, as a short code."""
+    changed_at_ms: int = 0
     version: int = field(default=0, compare=False)
     """Of the record in the store, for compare-and-set."""
 
@@ -72,6 +102,11 @@ class ClusterImage:
     controller_id: BrokerId = NO_LEADER
     controller_epoch: int = NO_EPOCH
     controller_epoch_version: int = 0
+    controller_since_ms: int = 0
+    controller_history: tuple[records.ControllerElection, ...] = ()
+    """The last elections, oldest first."""
+    brokers_state: Mapping[BrokerId, BrokerState] = field(default_factory=dict)
+    """Every broker that ever registered and was not forgotten."""
     broker_configs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Dynamic configs by broker id as text; ``""`` holds those of all brokers."""
     broker_configs_versions: Mapping[str, int] = field(default_factory=dict)
@@ -151,6 +186,7 @@ def fold(image: ClusterImage, commit: Commit) -> ClusterImage:
     changes: dict[str, object] = {"revision": commit.revision}
     brokers: dict[BrokerId, BrokerImage] | None = None
     incarnations: dict[BrokerId, str] | None = None
+    states: dict[BrokerId, BrokerState] | None = None
     configs = _ConfigsFold(image)
 
     for key, entry in _changes(commit):
@@ -164,6 +200,9 @@ def fold(image: ClusterImage, commit: Commit) -> ClusterImage:
         elif key.startswith(records.INCARNATIONS):
             incarnations = dict(image.incarnations) if incarnations is None else incarnations
             _fold_incarnation(incarnations, key, entry)
+        elif key.startswith(records.BROKERS_STATE):
+            states = dict(image.brokers_state) if states is None else states
+            _fold_broker_state(states, key, entry)
         elif key.startswith(records.CONFIGS):
             configs.resource(key, entry)
         else:
@@ -173,6 +212,8 @@ def fold(image: ClusterImage, commit: Commit) -> ClusterImage:
         changes["brokers"] = dict(sorted(brokers.items()))
     if incarnations is not None:
         changes["incarnations"] = incarnations
+    if states is not None:
+        changes["brokers_state"] = dict(sorted(states.items()))
     changes.update(configs.changes)
     changes.update(topics.result())
     return replace(image, **changes)  # type: ignore[arg-type]
@@ -205,6 +246,26 @@ def _fold_broker(brokers: dict[BrokerId, BrokerImage], key: str, entry: Entry | 
         internal_port=record.internal_port,
         rack=record.rack,
         incarnation=record.incarnation,
+        epoch=entry.version,
+        data_intact=record.data_intact,
+        registered_at_ms=record.registered_at_ms,
+    )
+
+
+def _fold_broker_state(states: dict[BrokerId, BrokerState], key: str, entry: Entry | None) -> None:
+    broker_id = int(key.removeprefix(records.BROKERS_STATE))
+    if entry is None:
+        states.pop(broker_id, None)
+        return
+    record = records.decode(key, entry.value, records.BrokerStateRecord)
+    states[broker_id] = BrokerState(
+        state=record.state,
+        since_ms=record.since_ms,
+        host=record.host,
+        port=record.port,
+        rack=record.rack,
+        left_at_ms=record.left_at_ms,
+        version=entry.version,
     )
 
 
@@ -226,7 +287,14 @@ def _fold_singleton(key: str, entry: Entry | None) -> dict[str, object]:
             return {"controller_id": records.decode(key, entry.value, records.ControllerRecord).broker_id}
         case records.CONTROLLER_EPOCH if entry is not None:
             record = records.decode(key, entry.value, records.ControllerEpochRecord)
-            return {"controller_epoch": record.epoch, "controller_epoch_version": entry.version}
+            return {
+                "controller_epoch": record.epoch,
+                "controller_epoch_version": entry.version,
+                "controller_since_ms": record.elected_at_ms,
+            }
+        case records.CONTROLLER_HISTORY if entry is not None:
+            history = records.decode(key, entry.value, records.ControllerHistoryRecord)
+            return {"controller_history": tuple(history.elections)}
         case _:
             return {}  # not part of the image (producer ids), or of a newer version
 
@@ -298,6 +366,12 @@ class _TopicFold:
             isr=tuple(record.isr),
             replicas=tuple(record.replicas),
             partition_epoch=record.partition_epoch,
+            elr=tuple(record.elr),
+            last_known_leader=record.last_known_leader,
+            adding=tuple(record.adding),
+            removing=tuple(record.removing),
+            cause=record.cause,
+            changed_at_ms=record.changed_at_ms,
             version=entry.version,
         )
 

@@ -6,7 +6,9 @@ fields have defaults, so that brokers of neighbouring versions can share a store
     cluster                     the cluster's id, written once
     controller                  ephemeral: who is controller
     controller_epoch            how often a controller was elected; its version guards every controller write
-    brokers/<id>                ephemeral: a live broker
+    controller_history          the last elections of a controller, oldest first
+    brokers/<id>                ephemeral: a live broker; its version is the broker epoch
+    brokers_state/<id>          what is to be remembered of a broker, alive or not: how it is meant to be used, its address
     incarnations/<id>           the registration whose partitions the controller has given fresh leader epochs
     topics/<name>               id, number of partitions, configs
     partitions/<id>/<index>     one partition; <id> is the topic's, so a topic made again shares nothing with the old one
@@ -25,7 +27,9 @@ import msgspec
 CLUSTER = "cluster"
 CONTROLLER = "controller"
 CONTROLLER_EPOCH = "controller_epoch"
+CONTROLLER_HISTORY = "controller_history"
 BROKERS = "brokers/"
+BROKERS_STATE = "brokers_state/"
 INCARNATIONS = "incarnations/"
 TOPICS = "topics/"
 PARTITIONS = "partitions/"
@@ -46,9 +50,23 @@ class ControllerRecord(msgspec.Struct, frozen=True):
     incarnation: str
 
 
-class ControllerEpochRecord(msgspec.Struct, frozen=True):
+class ControllerEpochRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: int
     broker_id: int
+    elected_at_ms: int = 0
+
+
+class ControllerElection(msgspec.Struct, frozen=True):
+    epoch: int
+    broker_id: int
+    at_ms: int
+    cause: str
+    """Why there had to be one; see ``controller.py``."""
+
+
+class ControllerHistoryRecord(msgspec.Struct, frozen=True):
+    elections: list[ControllerElection]
+    """At most ``CONTROLLER_ELECTIONS_KEPT``."""
 
 
 class BrokerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,6 +80,19 @@ class BrokerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the registration: another one after every restart and after every lost session."""
     rack: str | None = None
     registered_at_ms: int = 0
+    data_intact: bool = True
+    """Whether everything that this broker's logs had acknowledged before it started is still there."""
+
+
+class BrokerStateRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    state: str = "active"
+    """``active``, ``draining`` (gets no new replicas and leads only where nobody else can) or ``decommissioned``."""
+    since_ms: int = 0
+    host: str = ""
+    port: int = -1
+    rack: str | None = None
+    left_at_ms: int = -1
+    """When its last registration ended; -1 while it is alive."""
 
 
 class IncarnationRecord(msgspec.Struct, frozen=True):
@@ -82,6 +113,17 @@ class PartitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     leader_epoch: int
     partition_epoch: int = 0
     """Grows with every change of this record."""
+    elr: list[int] = []
+    """Eligible leader replicas (KIP-966): not in sync, and they have everything below the high watermark."""
+    last_known_leader: int = -1
+    """Who led last, while nobody leads."""
+    adding: list[int] = []
+    """The part of ``replicas`` that a reassignment brings in."""
+    removing: list[int] = []
+    """The part of ``replicas`` that leaves when everyone who is brought in is in sync."""
+    cause: str = ""
+    """Why this record changed last."""
+    changed_at_ms: int = 0
 
 
 class ResourceConfigsRecord(msgspec.Struct, frozen=True):
@@ -130,6 +172,10 @@ def parse_partition_key(key: str) -> tuple[str, int]:
 
 def broker_key(broker_id: int) -> str:
     return f"{BROKERS}{broker_id}"
+
+
+def broker_state_key(broker_id: int) -> str:
+    return f"{BROKERS_STATE}{broker_id}"
 
 
 def incarnation_key(broker_id: int) -> str:

@@ -106,7 +106,7 @@ def decide_delete_topics(
 
 
 def decide_create_partitions(
-    image: ClusterImage, requests: Sequence[NewPartitions], *, random: Random
+    image: ClusterImage, requests: Sequence[NewPartitions], *, random: Random, now_ms: int
 ) -> Decision[TopicResult]:
     batch = Batch()
     twice = named_twice(request.name for request in requests)
@@ -133,7 +133,7 @@ def decide_create_partitions(
         batch.puts[records.topic_key(topic.name)] = records.encode(
             topic_record(topic, partition_count=request.total_count)
         )
-        _add_partitions(batch, topic.topic_id, placed, first=len(topic.partitions))
+        _add_partitions(batch, topic.topic_id, placed, first=len(topic.partitions), now_ms=now_ms)
         results.append(TopicResult(name=topic.name, topic_id=topic.topic_id, partition_count=request.total_count))
     return Decision(results=tuple(results), transaction=batch.transaction())
 
@@ -196,14 +196,22 @@ def _add_topic(
     )
     batch.preconditions.append(Absent(records.topic_key(name)))
     batch.puts[records.topic_key(name)] = records.encode(record)
-    _add_partitions(batch, topic_id, placed, first=0)
+    _add_partitions(batch, topic_id, placed, first=0, now_ms=now_ms)
 
 
-def _add_partitions(batch: Batch, topic_id: TopicId, placed: Sequence[Sequence[BrokerId]], *, first: int) -> None:
+def _add_partitions(
+    batch: Batch, topic_id: TopicId, placed: Sequence[Sequence[BrokerId]], *, first: int, now_ms: int
+) -> None:
     """A new partition is led by its first replica, which alone is in sync: the others join by fetching."""
     for index, replicas in enumerate(placed, start=first):
         record = records.PartitionRecord(
-            replicas=list(replicas), isr=[replicas[0]], leader=replicas[0], leader_epoch=0, partition_epoch=0
+            replicas=list(replicas),
+            isr=[replicas[0]],
+            leader=replicas[0],
+            leader_epoch=0,
+            partition_epoch=0,
+            cause="created",
+            changed_at_ms=now_ms,
         )
         batch.puts[records.partition_key(format_topic_id(topic_id), index)] = records.encode(record)
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from broker.cluster import records
-from broker.cluster.controller import decide_election, decide_leadership, decide_register
+from broker.cluster.controller import CONTROLLER_ELECTIONS_KEPT, decide_election, decide_leadership, decide_register
 from broker.cluster.image import ClusterImage
 from broker.metadata.store import Absent, Transaction, VersionIs
 from broker.types import format_topic_id
 from tests.cluster.builders import (
+    NOW_MS,
     broker,
     cluster,
     committed,
@@ -21,7 +22,7 @@ from tests.cluster.builders import (
 
 
 def leadership(image: ClusterImage) -> Transaction | None:
-    return decide_leadership(image, image.topics_by_id.values())
+    return decide_leadership(image, image.topics_by_id.values(), now_ms=NOW_MS)
 
 
 def test_there_is_nothing_to_do_while_every_leader_lives() -> None:
@@ -73,12 +74,34 @@ def test_a_partition_without_a_leader_gets_one_when_an_in_sync_replica_returns()
 @pytest.mark.parametrize(("epoch", "version"), [(-1, 0), (4, 9)])
 def test_an_election_claims_the_free_key_under_the_next_epoch(epoch: int, version: int) -> None:
     image = ClusterImage(controller_epoch=epoch, controller_epoch_version=version)
-    transaction = decide_election(image, 2, "me", "session")
+    transaction = decide_election(image, 2, "me", "session", now_ms=NOW_MS)
     expected = Absent(records.CONTROLLER_EPOCH) if version == 0 else VersionIs(records.CONTROLLER_EPOCH, version)
     assert transaction.preconditions == (Absent(records.CONTROLLER), expected)
     assert transaction.session == "session"
     assert set(transaction.ephemeral_puts) == {records.CONTROLLER}
-    assert written(transaction)[records.CONTROLLER_EPOCH] == {"epoch": max(epoch, 0) + 1, "broker_id": 2}
+    assert written(transaction)[records.CONTROLLER_EPOCH] == {
+        "epoch": max(epoch, 0) + 1,
+        "broker_id": 2,
+        "elected_at_ms": NOW_MS,
+    }
+
+
+def test_the_last_elections_are_remembered_with_their_causes() -> None:
+    image = cluster(1, 2)
+    causes = []
+    for broker_id in (1, 1, 2, 1):
+        image = committed(image, decide_election(image, broker_id, "me", "session", now_ms=NOW_MS))
+        assert image.controller_history[-1].epoch == image.controller_epoch
+        causes.append(image.controller_history[-1].cause)
+    assert causes == ["first", "restarted", "session_lost", "session_lost"]
+    lost = replace(image, brokers={2: broker(2)})
+    image = committed(lost, decide_election(lost, 2, "me", "session", now_ms=NOW_MS))
+    assert (image.controller_history[-1].cause, image.controller_since_ms) == ("failed", NOW_MS)
+    for _ in range(CONTROLLER_ELECTIONS_KEPT):
+        image = committed(image, decide_election(image, 1, "me", "session", now_ms=NOW_MS))
+    assert [election.epoch for election in image.controller_history] == list(
+        range(image.controller_epoch - CONTROLLER_ELECTIONS_KEPT + 1, image.controller_epoch + 1)
+    )
 
 
 def test_a_registration_is_an_ephemeral_key() -> None:

@@ -162,6 +162,7 @@ async def test_a_deposed_controller_cannot_write(open_driver: Open, shared: Memo
     stale = driver_module.controller.decide_leadership(
         driver_module.fold(driver.image, driver_module.Commit(revision=driver.image.revision, deletes=("brokers/1",))),
         (),
+        now_ms=1,
     )
     assert stale is not None
     epoch = records.encode(records.ControllerEpochRecord(epoch=2, broker_id=2))

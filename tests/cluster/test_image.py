@@ -12,7 +12,7 @@ from broker.cluster.topic_admin import decide_create_partitions, decide_delete_t
 from broker.config.broker import BrokerConfig
 from broker.metadata.store import Commit, Entry
 from broker.types import ZERO_TOPIC_ID, format_topic_id
-from tests.cluster.builders import cluster, committed, topic, with_topics
+from tests.cluster.builders import NOW_MS, cluster, committed, topic, with_topics
 
 
 def entry(key: str, record: object, version: int = 1) -> Entry:
@@ -53,7 +53,7 @@ def test_a_broker_is_settled_once_the_controller_took_note_of_its_registration()
     image = cluster(1, settled=False)
     assert not image.is_settled(1)
     assert not image.is_settled(2)
-    image = committed(image, decide_leadership(image, image.topics_by_id.values()))
+    image = committed(image, decide_leadership(image, image.topics_by_id.values(), now_ms=NOW_MS))
     assert image.is_settled(1)
 
 
@@ -68,6 +68,49 @@ def test_the_controller_and_its_epoch_are_known_and_its_loss_is_too() -> None:
     assert (image.controller_id, image.controller_epoch, image.controller_epoch_version) == (2, 4, 7)
     image = fold(image, commit(deletes=(records.CONTROLLER,), revision=8))
     assert (image.controller_id, image.controller_epoch, image.revision) == (-1, 4, 8)
+
+
+def test_a_partition_record_tells_who_may_lead_what_moves_and_why_it_changed() -> None:
+    before = with_topics(cluster(1, 2, 3), topic("a"))
+    assert (before.topics_by_name["a"].partitions[0].cause, before.topics_by_name["a"].partitions[0].changed_at_ms) == (
+        "created",
+        NOW_MS,
+    )
+    key = records.partition_key(format_topic_id(before.topics_by_name["a"].topic_id), 0)
+    record = records.PartitionRecord(
+        replicas=[1, 2, 3],
+        isr=[],
+        leader=-1,
+        leader_epoch=1,
+        partition_epoch=1,
+        elr=[1],
+        last_known_leader=1,
+        adding=[3],
+        removing=[2],
+        cause="leader_failed",
+        changed_at_ms=5,
+    )
+    partition = fold(before, commit(entry(key, record, version=9), revision=9)).topics_by_name["a"].partitions[0]
+    assert (partition.elr, partition.last_known_leader) == ((1,), 1)
+    assert (partition.adding, partition.removing) == ((3,), (2,))
+    assert (partition.cause, partition.changed_at_ms) == ("leader_failed", 5)
+
+
+def test_a_brokers_epoch_is_the_revision_of_its_registration() -> None:
+    record = records.BrokerRecord(
+        id=1, host="h", port=1, internal_host="h", internal_port=2, incarnation="x", data_intact=False
+    )
+    image = fold(EMPTY_IMAGE, commit(entry(records.broker_key(1), record, version=41), revision=41))
+    assert (image.brokers[1].epoch, image.brokers[1].data_intact) == (41, False)
+
+
+def test_a_broker_is_remembered_when_it_is_gone() -> None:
+    record = records.BrokerStateRecord(state="draining", since_ms=3, host="h", port=1, left_at_ms=4)
+    image = fold(EMPTY_IMAGE, commit(entry(records.broker_state_key(7), record, version=5)))
+    state = image.brokers_state[7]
+    assert (state.state, state.since_ms, state.host, state.left_at_ms, state.version) == ("draining", 3, "h", 4, 5)
+    assert not image.brokers
+    assert not fold(image, commit(deletes=(records.broker_state_key(7),), revision=2)).brokers_state
 
 
 def test_dynamic_broker_configs_are_kept_per_broker_and_for_all() -> None:
@@ -116,7 +159,9 @@ def test_a_delta_tells_created_deleted_and_changed_topics_apart() -> None:
     random = Random(0)
     after = committed(
         before,
-        decide_create_partitions(before, [NewPartitions(name="grows", total_count=2)], random=random).transaction,
+        decide_create_partitions(
+            before, [NewPartitions(name="grows", total_count=2)], random=random, now_ms=NOW_MS
+        ).transaction,
     )
     gone = decide_delete_topics(after, [("goes", ZERO_TOPIC_ID), ("again", ZERO_TOPIC_ID)], config=BrokerConfig())
     after = with_topics(committed(after, gone.transaction), topic("again"), topic("new"))

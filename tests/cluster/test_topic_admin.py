@@ -56,7 +56,14 @@ def test_a_new_topic_is_its_record_and_one_record_per_partition() -> None:
     )
     assert decision.transaction is not None
     assert list(decision.transaction.preconditions) == [Absent("topics/orders")]
-    partition = {"replicas": [1], "isr": [1], "leader": 1, "leader_epoch": 0}
+    partition = {
+        "replicas": [1],
+        "isr": [1],
+        "leader": 1,
+        "leader_epoch": 0,
+        "cause": "created",
+        "changed_at_ms": NOW_MS,
+    }
     assert written(decision.transaction) == {
         "topics/orders": {
             "topic_id": "AAAAAAAAAAAAAAAAAAAAAQ",
@@ -318,7 +325,7 @@ def test_deletion_can_be_switched_off() -> None:
 
 
 def grow(image: ClusterImage, *requests: NewPartitions) -> Decision[TopicResult]:
-    return decide_create_partitions(image, requests, random=Random(1))
+    return decide_create_partitions(image, requests, random=Random(1), now_ms=NOW_MS)
 
 
 def test_added_partitions_continue_the_round_and_leave_the_old_ones_alone() -> None:
