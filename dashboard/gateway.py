@@ -231,6 +231,16 @@ class Gateway:
         self.client.alter_broker_configs(broker_id, {name: value}, validate_only=validate_only)
 
     @translated
+    def group_configs(self, group_id: str) -> list[ConfigEntry]:
+        """Every config of the group with its origin, by name; also of one that does not exist."""
+        return sorted(self.client.describe_group_configs(group_id), key=lambda entry: entry.name)
+
+    @translated
+    def alter_group_config(self, group_id: str, name: str, value: str | None, *, validate_only: bool = False) -> None:
+        """A value of ``None`` takes the group's own one away."""
+        self.client.alter_group_configs(group_id, {name: value}, validate_only=validate_only)
+
+    @translated
     def topics(self) -> tuple[TopicMetadata, ...]:
         return self.client.metadata(None).topics
 

@@ -1,4 +1,4 @@
-"""``manage.py configs``: configs of topics, of brokers, and of all brokers at once."""
+"""``manage.py configs``: configs of topics, brokers, all brokers at once, groups and client-metrics subscriptions."""
 
 from __future__ import annotations
 
@@ -22,42 +22,51 @@ COLUMNS = (
     column("Read only", "read_only"),
 )
 HIDDEN = "(hidden)"
+_OWN_SOURCES = {
+    "topic": "DYNAMIC_TOPIC_CONFIG",
+    "group": "DYNAMIC_GROUP_CONFIG",
+    "client-metrics": "DYNAMIC_CLIENT_METRICS_CONFIG",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     kind: str
-    """``topic`` or ``broker``."""
+    """``topic``, ``broker``, ``group`` or ``client-metrics``."""
     name: str
     """Of a broker its number; empty for what is set for all brokers at once."""
 
     def __str__(self) -> str:
-        if self.kind == "topic":
-            return f"topic {self.name}"
-        return f"broker {self.name}" if self.name else "all brokers"
+        return "all brokers" if self.kind == "broker" and not self.name else f"{self.kind} {self.name}"
 
     @property
     def broker_id(self) -> int | None:
         return int(self.name) if self.name else None
 
 
-def resources(topics: Sequence[str], brokers: Sequence[int], all_brokers: bool) -> list[Resource]:
-    """What the command line is about; at least one. Raises ``WrongUse``."""
-    found = [Resource(kind="topic", name=name) for name in dict.fromkeys(topics)]
-    found += [Resource(kind="broker", name=str(broker_id)) for broker_id in dict.fromkeys(brokers)]
+def resources(names: Mapping[str, Sequence[str]], all_brokers: bool) -> list[Resource]:
+    """What the command line is about, from names by kind; at least one. Raises ``WrongUse``."""
+    found = [Resource(kind=kind, name=name) for kind, given in names.items() for name in dict.fromkeys(given)]
     if all_brokers:
         found.append(Resource(kind="broker", name=""))
     if not found:
-        raise WrongUse("say whose configs: --topic NAME, --broker ID or --all-brokers")
+        raise WrongUse(
+            "say whose configs: --topic NAME, --broker ID, --all-brokers, --group ID or --client-metrics NAME"
+        )
     return found
 
 
 def describe(client: Client, resource: Resource, *, with_defaults: bool, with_help: bool = False) -> Row:
     """The resource's configs by name; without ``with_defaults`` only those somebody has set."""
-    if resource.kind == "topic":
-        entries = client.describe_topic_configs(resource.name)
-    else:
-        entries = client.describe_broker_configs(resource.broker_id)
+    match resource.kind:
+        case "topic":
+            entries = client.describe_topic_configs(resource.name)
+        case "group":
+            entries = client.describe_group_configs(resource.name)
+        case "client-metrics":
+            entries = client.describe_client_metrics(resource.name)
+        case _:
+            entries = client.describe_broker_configs(resource.broker_id)
     return {
         "kind": resource.kind,
         "name": resource.name,
@@ -70,10 +79,15 @@ def alter(client: Client, resource: Resource, changes: Mapping[str, str | None],
     row: Row = {"kind": resource.kind, "name": resource.name, "error": None}
     row["outcome"] = "valid" if validate_only else "altered"
     try:
-        if resource.kind == "topic":
-            client.alter_topic_configs(resource.name, changes, validate_only)
-        else:
-            client.alter_broker_configs(resource.broker_id, changes, validate_only)
+        match resource.kind:
+            case "topic":
+                client.alter_topic_configs(resource.name, changes, validate_only)
+            case "group":
+                client.alter_group_configs(resource.name, changes, validate_only)
+            case "client-metrics":
+                client.alter_client_metrics(resource.name, changes, validate_only)
+            case _:
+                client.alter_broker_configs(resource.broker_id, changes, validate_only)
     except KafkaError as error:
         row |= {"outcome": "refused", "error": f"{error.code.name}: {error.message}"}
     return row
@@ -91,9 +105,8 @@ def changes(added: Mapping[str, str], deleted: Sequence[str]) -> dict[str, str |
 
 def _is_own(resource: Resource, entry: ConfigEntry) -> bool:
     """Set for this resource, not inherited. A broker's own are also those of its environment."""
-    if resource.kind == "topic":
-        return entry.source == "DYNAMIC_TOPIC_CONFIG"
-    return not entry.is_default
+    own_source = _OWN_SOURCES.get(resource.kind)
+    return not entry.is_default if own_source is None else entry.source == own_source
 
 
 def _entry(entry: ConfigEntry, with_help: bool) -> Row:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from broker.client.results import ConfigEntry
-from dashboard import audit
-from dashboard.brokers.edit import Change, Target, own_value, read_target, read_value, typed_value
+from dashboard.brokers.edit import Target, read_target
 from dashboard.brokers.live import BrokersPage
+from dashboard.config_changes import steps
+from dashboard.config_changes.change import own_value
 from dashboard.gateway import GatewayError, gateway
 from dashboard.live.state import CLUSTER, BrokerRow
 from dashboard.pages.shell import Crumb, read_view, render, render_live
@@ -24,6 +23,8 @@ PERMISSION = "dashboard.change_broker"
 NOT_ALLOWED = (
     "Your account may look at brokers' configs but not change them. An administrator can give it that permission."
 )
+READ_AT_START = "The broker reads it when it starts: change it where the broker is configured, then restart the broker."
+CONFIGS_TEMPLATE, CONFIG_TEMPLATE = "ottla/brokers/configs.html", "ottla/config_changes/page.html"
 SHOWN = {"": "All", "dynamic": "Can be changed", "set": "Not the default"}
 
 
@@ -41,7 +42,7 @@ def configs(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         entries = _entries(target)
     except GatewayError as error:
-        return _page(request, target, "configs", {**context, "trouble": str(error)})
+        return _page(request, target, CONFIGS_TEMPLATE, {**context, "trouble": str(error)})
     needle = request.GET.get("q", "").strip().casefold()
     shown = request.GET.get("show", "")
     shown = shown if shown in SHOWN else ""
@@ -61,68 +62,33 @@ def configs(request: HttpRequest, slug: str) -> HttpResponse:
         "may_change": request.user.has_perm(PERMISSION),
         "not_allowed": NOT_ALLOWED,
     }
-    return _page(request, target, "configs", context)
+    return _page(request, target, CONFIGS_TEMPLATE, context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def config(request: HttpRequest, slug: str, name: str) -> HttpResponse:
-    """``?value=`` or ``?reset=1`` shows before and after; POST of the same carries it out."""
     target = _target(slug)
     try:
         entry = next((one for one in _entries(target) if one.name == name), None)
     except GatewayError as error:
-        return _page(request, target, "config", {"target": target, "trouble": str(error)}, name, 503)
+        return _page(request, target, CONFIG_TEMPLATE, {"owner": target, "trouble": str(error)}, name, 503)
     if entry is None:
         raise Http404("There is no such config.")
-    context: dict[str, Any] = {
-        "target": target,
-        "entry": entry,
-        "own": own_value(entry, target),
-        "typed": request.GET.get("value", typed_value(entry, own_value(entry, target) or entry.value)),
-        "refusal": _refusal(request, entry),
-    }
-    if "value" not in request.GET and "reset" not in request.GET:
-        return _page(request, target, "config", context, name)
-    try:
-        value = None if request.GET.get("reset") else read_value(entry, request.GET.get("value", ""))
-    except ValueError as error:
-        return _page(request, target, "config", {**context, "error": str(error)}, name)
-    change = Change(entry=entry, target=target, value=value)
-    if request.method == "POST":
-        return _carry_out(request, change, context)
-    if change.changes_nothing:
-        return _page(request, target, "config", {**context, "error": "That is what it is already."}, name)
-    if not context["refusal"]:
-        try:
-            gateway().alter_broker_config(target.broker_id, name, value, validate_only=True)
-        except GatewayError as error:
-            return _page(request, target, "config", {**context, "error": str(error)}, name)
-    return _page(request, target, "config", {**context, "change": change}, name)
-
-
-def _carry_out(request: HttpRequest, change: Change, context: dict[str, Any]) -> HttpResponse:
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied(NOT_ALLOWED)
-    name, target = change.entry.name, change.target
-    subject, before = f"{name} of {target.name}", {"value": own_value(change.entry, target)}
-    try:
-        if context["refusal"]:
-            raise GatewayError(context["refusal"])
-        gateway().alter_broker_config(target.broker_id, name, change.value)
-    except GatewayError as error:
-        audit.record(request, "change broker config", subject, before=before, refused=str(error))
-        return _page(request, target, "config", {**context, "error": str(error)}, name, 409)
-    audit.record(request, "change broker config", subject, before=before, after={"value": change.value})
-    messages.success(request, f"{name} of {target.name}: {change.before} → {change.after}.")
-    return redirect(f"{reverse('broker-configs', args=[target.slug])}?q={name}")
-
-
-def _refusal(request: HttpRequest, entry: ConfigEntry) -> str:
-    """Why it cannot be changed here; empty when it can."""
-    if entry.read_only:
-        return "The broker reads it when it starts: change it where the broker is configured, then restart the broker."
-    return "" if request.user.has_perm(PERMISSION) else NOT_ALLOWED
+    url = reverse("broker-configs", args=[target.slug])
+    step = steps.Step(
+        owner=target,
+        entry=entry,
+        permission=PERMISSION,
+        not_allowed=NOT_ALLOWED,
+        fixed=READ_AT_START if entry.read_only else "",
+        action="change broker config",
+        alter=partial(gateway().alter_broker_config, target.broker_id),
+        page=lambda context, status=200: _page(request, target, CONFIG_TEMPLATE, context, name, status),
+        back_url=url,
+        done_url=f"{url}?q={name}",
+    )
+    return steps.answer(request, step)
 
 
 def _entries(target: Target) -> list[ConfigEntry]:
@@ -155,4 +121,4 @@ def _page(
     crumbs = [Crumb(title="Brokers", url=reverse("brokers")), Crumb(title=title, url=url if name else "")]
     if name:
         crumbs.append(Crumb(title=name))
-    return render(request, f"ottla/brokers/{template}.html", context, title=name or title, crumbs=crumbs, status=status)
+    return render(request, template, context, title=name or title, crumbs=crumbs, status=status)

@@ -257,6 +257,7 @@ def code_marks(value: str) -> SafeString:
 
 CONFIG_ORIGINS = {
     "DYNAMIC_TOPIC_CONFIG": ("set on this topic", "ot-tag ot-tag--accent"),
+    "DYNAMIC_GROUP_CONFIG": ("set for this group", "ot-tag ot-tag--accent"),
     "DYNAMIC_BROKER_CONFIG": ("broker, at run time", "ot-tag"),
     "DYNAMIC_DEFAULT_BROKER_CONFIG": ("all brokers, at run time", "ot-tag"),
     "STATIC_BROKER_CONFIG": ("broker's start-up", "ot-tag"),

@@ -201,3 +201,33 @@ def test_a_group_of_the_new_protocol_shows_epochs_and_targets(
     consumer.close()
     page.goto(f"/groups/{group}/")
     expect(page.locator("#group-members-body")).to_contain_text("No members.", timeout=SOON_MS)
+
+
+def test_a_groups_config_is_changed_in_two_steps_and_taken_away(
+    page: Page, installation: Installation, topic: str
+) -> None:
+    group, name = f"configured.{topic}", "consumer.heartbeat.interval.ms"
+    consumer = Consumer({"bootstrap.servers": installation.bootstrap, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
+    consumer.close()
+    page.goto(f"/groups/{group}/")
+    page.get_by_role("link", name="Configure").click()
+    row = page.locator(f"tr:has-text('{name}')")
+    expect(row).to_contain_text("default")
+    row.get_by_role("link", name=f"Change {name}").click()
+    value = page.get_by_label(f"New value for group {group}")
+    expect(value).to_have_value("5 s")
+    value.fill("1 h")
+    page.get_by_role("button", name="Show before and after").click()
+    expect(page.locator(".ot-error")).to_contain_text("group.consumer.max.heartbeat.interval.ms")
+    value.fill("7 s")
+    page.get_by_role("button", name="Show before and after").click()
+    expect(page.locator("#before-after")).to_contain_text("7 s")
+    page.get_by_role("button", name="Apply the change").click()
+    expect(page.get_by_text(f"{name} of group {group}: not set here → 7 s.")).to_be_visible()
+    expect(row).to_contain_text("set for this group")
+    row.get_by_role("link", name=f"Change {name}").click()
+    page.get_by_role("link", name="Take it away").click()
+    expect(page.locator("#before-after")).to_contain_text("so that 5 s acts")
+    page.get_by_role("button", name="Apply the change").click()
+    expect(row).to_contain_text("default")

@@ -171,6 +171,28 @@ def test_a_refused_change_fails_and_changes_nothing(cli: Cli, topic: str) -> Non
     assert values(cli.json("configs", "describe", "--topic", topic)) == {}
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "value", "source"),
+    [
+        ("--group", "consumer.session.timeout.ms", "50000", "DYNAMIC_GROUP_CONFIG"),
+        ("--client-metrics", "interval.ms", "7000", "DYNAMIC_CLIENT_METRICS_CONFIG"),
+    ],
+)
+def test_configs_of_a_group_and_of_a_subscription_come_and_go(
+    cli: Cli, name: str, kind: str, config: str, value: str, source: str
+) -> None:
+    assert values(cli.json("configs", "describe", kind, name)) == {}
+    (altered,) = cli.json("configs", "alter", kind, name, "--add-config", f"{config}={value}")
+    assert altered == {"kind": kind.removeprefix("--"), "name": name, "error": None, "outcome": "altered"}
+    assert values(cli.json("configs", "describe", kind, name)) == {config: (value, source)}
+    assert config in cli("configs", "describe", kind, name)
+    error = cli.failure("configs", "alter", kind, name, "--add-config", f"{config}=-5")
+    assert error.returncode == 1
+    cli("configs", "alter", kind, name, "--delete-config", config)
+    assert values(cli.json("configs", "describe", kind, name)) == {}
+    assert len(values(cli.json("configs", "describe", kind, name, "--all"))) == 3
+
+
 def test_configs_of_a_broker_and_of_all(cli: Cli) -> None:
     assert values(cli.json("configs", "describe", "--broker", 1))["node.id"] == ("1", "STATIC_BROKER_CONFIG")
     cli("configs", "alter", "--all-brokers", "--add-config", "log.retention.bytes=123456789")

@@ -1,4 +1,4 @@
-"""``manage.py configs``: read and change configs of topics and brokers of any Kafka cluster."""
+"""``manage.py configs``: read and change configs of topics, brokers, groups and subscriptions of any Kafka cluster."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from broker.management.kafka_command import KafkaCommand, fail_if
 
 
 class Command(KafkaCommand):
-    help = "Describe and alter configs of topics and brokers."
+    help = "Describe and alter configs of topics, brokers, groups and client-metrics subscriptions."
     examples = """
 manage.py configs describe --topic orders              # what the topic sets itself
 manage.py configs describe --topic orders --all        # with everything it inherits
 manage.py configs alter --topic orders --add-config retention.ms=3600000,max.message.bytes=2000000
 manage.py configs alter --topic orders --delete-config retention.ms
 manage.py configs alter --all-brokers --add-config log.retention.ms=604800000
+manage.py configs alter --group billing --add-config consumer.session.timeout.ms=60000
 """
 
     def arguments(self, parser: CommandParser) -> None:
@@ -52,9 +53,21 @@ manage.py configs alter --all-brokers --add-config log.retention.ms=604800000
         action.add_argument("--topic", action="append", default=[], metavar="NAME", help="may be repeated")
         action.add_argument("--broker", action="append", default=[], type=int, metavar="ID", help="may be repeated")
         action.add_argument("--all-brokers", action="store_true", help="what is set for all brokers at once")
+        action.add_argument(
+            "--group", action="append", default=[], metavar="ID", help="of the new protocol (KIP-848); may be repeated"
+        )
+        action.add_argument(
+            "--client-metrics", action="append", default=[], metavar="NAME", help="a subscription; may be repeated"
+        )
 
     def run(self, output: Output, options: dict[str, Any]) -> None:
-        resources = configs.resources(options["topic"], options["broker"], options["all_brokers"])
+        names = {
+            "topic": options["topic"],
+            "broker": [str(broker_id) for broker_id in options["broker"]],
+            "group": options["group"],
+            "client-metrics": options["client_metrics"],
+        }
+        resources = configs.resources(names, options["all_brokers"])
         if options["action"] == "describe":
             self._describe(output, options, resources)
         else:

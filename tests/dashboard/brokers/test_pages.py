@@ -14,8 +14,8 @@ from dashboard.brokers import views
 from dashboard.gateway import GatewayError
 from dashboard.live.store import MemoryStore
 from dashboard.models import AuditEntry
-from tests.dashboard.brokers.test_edit import entry
 from tests.dashboard.browsing import read, sign_in
+from tests.dashboard.config_changes.test_change import entry
 from tests.dashboard.samples import Bench, partition, sample, topic
 
 pytestmark = pytest.mark.django_db
