@@ -26,6 +26,8 @@ OPEN_FILES_RESERVED = 1_024
 """File descriptors kept for segments, the metadata and the internal listener when the system allows few."""
 PARKED_FETCH_PARTITIONS_MAX = 1_000_000
 """Partitions of all waiting fetches together; beyond it a fetch is answered at once instead of waiting."""
+WAITING_REQUEST_BYTES_COUNTED = 8 * KIB
+"""A request of this size or more counts as waiting input until it is answered; smaller ones are bounded by their number."""
 PENDING_REQUESTS_MAX = 512
 """Requests of one connection received but not yet answered."""
 CONNECTIONS_MAX = 10_000

@@ -85,6 +85,8 @@ Verify: TypeAlias = Callable[[TopicPartition], Awaitable[ErrorCode]]
 
 _BATCH_OVERHEAD_BYTES = 4_096
 """Between the largest record of a group and the largest batch of its partition."""
+_PROTOCOL_BYTES = 64
+"""What a protocol that a member offers takes of memory beside its name and metadata, which may be empty."""
 
 _VERIFICATION_ERRORS = {
     # A client that cannot know of this step between two coordinators retries these without looking for another one.
@@ -449,7 +451,7 @@ def _require_storable(event: Join, config: GroupConfig) -> None:
     """Refuse what could never be written into the group's record, before memory is spent on keeping it."""
     strings = (event.instance_id or "", event.client_id, event.protocol_type, *(name for name, _ in event.protocols))
     sizes = [len(text.encode()) for text in strings]
-    size = sum(sizes) + sum(len(metadata) for _, metadata in event.protocols)
+    size = sum(sizes) + sum(len(metadata) + _PROTOCOL_BYTES for _, metadata in event.protocols)
     if max(sizes) > STRING_BYTES_MAX or size > config.record_bytes_max:
         raise KafkaError(ErrorCode.INVALID_REQUEST, "This member does not fit into a record of its group.")
 

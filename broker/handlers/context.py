@@ -102,6 +102,13 @@ class Connections(Protocol):
     def disconnect(self, connection_id: int) -> bool:
         """End a connection now. False when there is none of that id."""
 
+    def hold(self, byte_count: int) -> None:
+        """Count what a request keeps in memory while it waits, beside the input that waits. Raises ``CloseConnection``
+        when all of that together is enough."""
+
+    def let_go(self, byte_count: int) -> None:
+        """The request is done, or given up."""
+
 
 @dataclass(slots=True)
 class Services:

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker import limits
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import ConnectionInfo, Request, Services
 from broker.handlers.reply import Answer, CloseConnection, Deferred, Reply
@@ -163,6 +164,7 @@ class Pipeline:
     def _reply(self, request: Request, result: Any, encode: Callable[[Request, Any], bytes]) -> Reply:
         if not hasattr(result, "__await__"):
             return encode(request, result)
+        held_bytes = self._hold(request, result)
         if request.began_ns:
             request.began_ns = 0
             result = timed(request, result)
@@ -170,7 +172,23 @@ class Pipeline:
         task = asyncio.get_running_loop().create_task(self._resolve(request, deferred, result, encode))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if held_bytes:
+            task.add_done_callback(lambda done: self._services.connections.let_go(held_bytes))
         return deferred
+
+    def _hold(self, request: Request, result: Any) -> int:
+        """What was decoded of a request stays until it is answered, the frame does not. The bytes that count for it; raises
+        ``CloseConnection`` when there is too much of that already."""
+        size = len(request.body)
+        request.drop_body()
+        if size < limits.WAITING_REQUEST_BYTES_COUNTED or request.connection.listener == "internal":
+            return 0
+        try:
+            self._services.connections.hold(size)
+        except CloseConnection:
+            result.close()
+            raise
+        return size
 
     async def _resolve(
         self,

@@ -3,7 +3,7 @@
 Used by ``produce.py``; the preparations are asking the transaction coordinator (``transactional_produce.py``) and putting
 batches into the topic's codec (``recompressing_produce.py``). While they run the request is ``exclusive``: the
 producer's next request on this connection starts after this one has appended, so sequences stay in order. What is
-appended later is a copy of the frame.
+appended later is a copy of the frame, which counts as waiting input (``queued.max.request.bytes``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class PreparedProduce(ParkedProduce):
     def __init__(
         self, request: Request, services: Services, preparations: Sequence[Preparation], append: Append
     ) -> None:
+        """Raises ``CloseConnection`` when too much waits already."""
         self._results: list = []
+        size = len(request.body)
+        services.connections.hold(size)
         body = memoryview(bytearray(request.body))
         super().__init__(request, self._results, services, 0.0)
         self.exclusive = True
@@ -42,6 +45,7 @@ class PreparedProduce(ParkedProduce):
         self._append = append
         self._preparing = asyncio.get_running_loop().create_task(self._prepare_and_append(body))
         self._preparing.add_done_callback(self._prepared)
+        self._preparing.add_done_callback(lambda task: services.connections.let_go(size))
 
     async def _prepare_and_append(self, body: memoryview) -> None:
         services = self._services

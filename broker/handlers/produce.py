@@ -6,7 +6,8 @@ Versions 0–2 are advertised but end the connection (see ``protocol/registry.py
 Deviations: ``acks=all`` is held to the literal ``min.insync.replicas`` even where the topic has fewer replicas. A
 transactional batch without producer id is refused (INVALID_RECORD), and one in a request without transactional id fails
 its own partition only (TRANSACTIONAL_ID_AUTHORIZATION_FAILED). Compressed records that are stored as they come are not opened,
-so a client may store what nobody can decompress (Kafka opens them all). Bytes behind the last whole batch are refused
+so a client may store what nobody can decompress (Kafka opens them all). A partition that a request names twice is appended to
+twice (Kafka keeps the last). Bytes behind the last whole batch are refused
 (Kafka drops them), and so is a batch that says LogAppendTime of itself; no whole batch at all is CORRUPT_MESSAGE
 (Kafka: INVALID_RECORD). Errors do not tell the log start, nor duplicates a log append time of their own.
 

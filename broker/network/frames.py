@@ -1,11 +1,11 @@
 """Memory for received bytes: one shared receive buffer per loop, and buffers for frames that did not fit in it.
 
-Called by ``session.py`` only. What must stay true:
+Called by ``session.py``, and for requests that wait by the handlers through ``server.py``. What must stay true:
 - a connection owns no memory while it has no incomplete frame;
 - fresh memory of an incomplete frame ≤ ``max(FRAME_START_BYTES, 2 × GROWTH × bytes really received)``, so a peer that
   only *claims* a large frame owns next to nothing of it;
-- incomplete frames and the waiting input of blocked connections, all together, are ≤ ``queued.max.request.bytes``
-  (``REQUEST_BYTES_MAX`` unless it is set); who needs more is turned away;
+- incomplete frames, the waiting input of blocked connections and what requests under way keep of theirs, all together,
+  are ≤ ``queued.max.request.bytes`` (``REQUEST_BYTES_MAX`` unless it is set); who needs more is turned away;
 - a buffer returns to the pool only when no view of it is used any more: requests are consumed synchronously.
 """
 
@@ -40,7 +40,7 @@ class FrameMemory:
     def __init__(self, bytes_max: int = REQUEST_BYTES_MAX) -> None:
         self.shared = memoryview(bytearray(limits.RECEIVE_BUFFER_BYTES))
         self.owned_bytes = 0
-        """Of all incomplete frames and waiting input."""
+        """Of all incomplete frames, waiting input and waiting requests."""
         self._bytes_max = bytes_max
         self._free: list[memoryview] = []
 
@@ -49,7 +49,7 @@ class FrameMemory:
         self._bytes_max = max(bytes_max if bytes_max > 0 else REQUEST_BYTES_MAX, 2 * least)
 
     def hold(self, size: int) -> None:
-        """Count ``size`` bytes that a blocked connection keeps. Raises ``CloseConnection`` like ``acquire``."""
+        """Count ``size`` bytes that a blocked connection or a waiting request keeps. Raises ``CloseConnection`` like ``acquire``."""
         self._check(size)
         self.owned_bytes += size
 

@@ -201,6 +201,12 @@ class Server:
         session.disconnect()
         return True
 
+    def hold(self, byte_count: int) -> None:
+        self.memory.hold(byte_count)
+
+    def let_go(self, byte_count: int) -> None:
+        self.memory.let_go(byte_count)
+
     def _milliseconds_since(self, tick: int) -> int:
         return int((self.tick - tick) * TICK_SECONDS * 1_000)
 

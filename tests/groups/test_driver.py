@@ -100,6 +100,7 @@ async def test_what_could_never_be_stored_is_refused_before_it_is_kept() -> None
             replace(join_event(), protocols=(("range", bytes(2_000_000)),)),
             replace(join_event(), protocols=(("x" * 40_000, b""),)),
             replace(join_event(), instance_id="x" * 40_000),
+            replace(join_event(), protocols=(("", b""),) * 20_000),
         ):
             with pytest.raises(KafkaError) as refused:
                 await world.groups.join(oversized)

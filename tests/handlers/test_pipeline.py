@@ -20,14 +20,20 @@ from broker.protocol.api import ApiKey
 from broker.protocol.header import skip_response_header
 from broker.protocol.registry import SERVED
 from broker.quotas.driver import Quotas
+from tests.handlers.waiting_room import WaitingRoom
 from tests.support.wire import request_frame
 
 VERSION = 2
 
 
 @pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline(types.SimpleNamespace(quotas=Quotas()))  # type: ignore[arg-type]
+def room() -> WaitingRoom:
+    return WaitingRoom()
+
+
+@pytest.fixture
+def pipeline(room: WaitingRoom) -> Pipeline:
+    return Pipeline(types.SimpleNamespace(quotas=Quotas(), connections=room))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -46,8 +52,8 @@ def handle_with(monkeypatch: pytest.MonkeyPatch):
     return replace
 
 
-def heartbeat(correlation_id: int = 7) -> memoryview:
-    message = m.HeartbeatRequest(group_id="g", generation_id=1, member_id="m")
+def heartbeat(correlation_id: int = 7, *, member_id: str = "m") -> memoryview:
+    message = m.HeartbeatRequest(group_id="g", generation_id=1, member_id=member_id)
     return memoryview(request_frame(ApiKey.HEARTBEAT, VERSION, message, correlation_id=correlation_id)[4:])
 
 
@@ -130,6 +136,28 @@ async def test_an_awaiting_handler_that_fails_is_answered(pipeline, connection, 
     deferred = pipeline.handle(heartbeat(), connection)
     await asyncio.sleep(0.01)
     assert decoded(deferred.answer)[1].error_code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+
+
+async def test_large_requests_that_wait_count_until_they_are_answered(pipeline, connection, handle_with, room) -> None:
+    gate = asyncio.get_running_loop().create_future()
+
+    async def handle(request, message):
+        return m.HeartbeatResponse(error_code=await gate)
+
+    handle_with(ApiKey.HEARTBEAT, handle)
+    large = heartbeat(member_id="m" * 30_000)
+    pipeline.handle(heartbeat(), connection)
+    assert room.held_bytes == 0, "a small one is bounded by the number of connections"
+    waiting = pipeline.handle(large, connection)
+    assert 30_000 < room.held_bytes < len(large)
+    with pytest.raises(CloseConnection):
+        pipeline.handle(large, connection)
+    pipeline.handle(large, ConnectionInfo(2, "127.0.0.1", 1, "internal", authenticated=True))
+    assert room.held_bytes < len(large), "brokers are not held up by clients"
+    gate.set_result(22)
+    await asyncio.sleep(0.01)
+    assert decoded(waiting.answer)[1].error_code == 22
+    assert room.held_bytes == 0
 
 
 async def test_stopping_ends_what_still_awaits(pipeline, connection, handle_with) -> None:

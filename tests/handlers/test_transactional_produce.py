@@ -19,6 +19,7 @@ from broker.protocol.api import ApiKey
 from broker.protocol.header import skip_response_header
 from broker.quotas.driver import Quotas
 from broker.types import TopicPartition
+from tests.handlers.waiting_room import WaitingRoom
 from tests.partition.stage import Stage, image_of, partition_image, topic_image
 from tests.support.topics import batch, produce_request
 from tests.support.wait import eventually
@@ -58,6 +59,7 @@ class Desk:
             cluster=SimpleNamespace(config=self.stage.config),
             gate=self.gate,
             quotas=Quotas(self.stage.clock),
+            connections=WaitingRoom(),
         )
 
     def configure(self, **values: Any) -> None:
