@@ -23,7 +23,6 @@ READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class BrokerProcess:
@@ -160,10 +159,6 @@ class BrokerProcess:
 
     def rss_bytes(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
