@@ -10,7 +10,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,6 +51,9 @@ PAGES = {
     "group-reset-choose": "/groups/by-id/reset-offsets?group=report-builder",
     "group-reset-check": "/groups/by-id/reset-offsets?group=report-builder&topic=orders&to=shift&shift=-100",
     "group-reset-busy": "/groups/by-id/reset-offsets?group=billing&topic=payments&to=latest",
+    "group-configs": "/groups/by-id/configs?group=ledger-audit",
+    "group-config": "/groups/by-id/config?group=ledger-audit&name=consumer.session.timeout.ms",
+    "group-config-check": "/groups/by-id/config?group=ledger-audit&name=consumer.session.timeout.ms&value=60+s",
     "group-delete": "/groups/by-id/delete?group=report-builder",
     "group-delete-offsets": "/groups/by-id/delete-offsets?group=report-builder&topic=orders",
     "clients": "/clients/",
@@ -74,10 +77,43 @@ PAGES = {
 }
 
 
+def _open_client(page: Page) -> None:
+    page.goto("/clients/?q=shop")
+    page.get_by_role("link", name="shop", exact=True).click()
+
+
+def _open_disconnect(page: Page) -> None:
+    _open_client(page)
+    page.get_by_role("link", name="Disconnect", exact=True).click()
+
+
+def _open_pushed_metrics(page: Page) -> None:
+    page.goto("/clients/metrics/")
+    page.locator("#instances-h").locator("xpath=ancestor::section").get_by_role("link").first.click()
+
+
+def _finish_reset(page: Page) -> None:
+    page.goto("/groups/by-id/reset-offsets?group=monthly-report&topic=orders&to=latest")
+    page.get_by_label("Type").fill("monthly-report")
+    page.get_by_role("button", name="Reset the offsets").click()
+
+
+WALKS: dict[str, Callable[[Page], None]] = {
+    "client": _open_client,
+    "client-disconnect": _open_disconnect,
+    "client-instance": _open_pushed_metrics,
+    "group-reset-done": _finish_reset,
+}
+"""Pages whose address nobody knows beforehand: they are walked to."""
+FIRST_RUN = ("topics", "groups", "clients", "client-metrics", "transactions", "jobs")
+"""What they show while there is nothing to show."""
+
+
 def main() -> None:
     arguments = _arguments()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    wanted = {name: PAGES[name] for name in arguments.only.split(",")} if arguments.only else PAGES
+    everything = {**PAGES, **WALKS}
+    wanted = {name: everything[name] for name in arguments.only.split(",")} if arguments.only else everything
     with _installation(arguments) as (url, password, traffic), chromium() as browser:
         if not arguments.only:
             _take_first_run(browser, url, password, arguments.output)
@@ -93,7 +129,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="a running installation (default: start one with traffic)")
     parser.add_argument("--password", default=os.environ.get("OTTLA_ADMIN_PASSWORD", ADMIN_PASSWORD))
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--only", metavar="PAGE,…", help=f"some of: {', '.join(PAGES)}")
+    parser.add_argument("--only", metavar="PAGE,…", help=f"some of: {', '.join([*PAGES, *WALKS])}")
     return parser.parse_args()
 
 
@@ -134,19 +170,28 @@ def _take_first_run(browser: Browser, url: str, password: str, output: Path) -> 
                 sign_in(page, ADMIN_NAME, password)
                 page.wait_for_timeout(SETTLE_MS)
                 page.screenshot(path=output / f"first-run-{theme}-{width}.png", full_page=True)
+                for name in FIRST_RUN:
+                    page.goto(PAGES[name])
+                    page.wait_for_timeout(SETTLE_MS)
+                    page.screenshot(path=output / f"first-run-{name}-{theme}-{width}.png", full_page=True)
 
 
 def _take(
-    browser: Browser, url: str, password: str, pages: dict[str, str], theme: Theme, width: int, output: Path
+    browser: Browser,
+    url: str,
+    password: str,
+    pages: Mapping[str, str | Callable[[Page], None]],
+    theme: Theme,
+    width: int,
+    output: Path,
 ) -> None:
     with _page(browser, url, theme, width) as page:
         sign_in(page, ADMIN_NAME, password)
         errors = collect_errors(page)
         for name, address in pages.items():
-            answer = page.goto(address)
+            status = _go(page, address)
             page.wait_for_timeout(SETTLE_MS)
             page.screenshot(path=output / f"{name}-{theme}-{width}.png", full_page=True)
-            status = answer.status if answer is not None else 0
             wide = page.evaluate("document.documentElement.scrollWidth")
             remarks = [f"status {status}"] if status != 200 else []
             remarks += [f"{wide} pixels wide"] if wide > width else []
@@ -154,6 +199,16 @@ def _take(
             errors.clear()
         if width > 1000:
             _take_dialogs(page, output, theme, width)
+
+
+def _go(page: Page, address: str | Callable[[Page], None]) -> int:
+    """The status of the answer; of a page that is walked to only whether it was reached."""
+    if callable(address):
+        address(page)
+        page.wait_for_load_state()
+        return 200
+    answer = page.goto(address)
+    return answer.status if answer is not None else 0
 
 
 def _take_dialogs(page: Page, output: Path, theme: Theme, width: int) -> None:

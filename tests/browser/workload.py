@@ -12,6 +12,8 @@ from types import TracebackType
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from broker.client.blocking import Client
+
 TOPICS = {"orders": 6, "payments": 3, "shipments": 1, "ledger": 2}
 ARCHIVE = "archive"
 ARCHIVE_CONFIG = {"segment.bytes": str(2**20), "retention.ms": str(7 * 86_400_000), "retention.bytes": str(9 * 2**20)}
@@ -42,8 +44,11 @@ class Workload:
         for future in created.values():
             future.result(10)
         admin.create_topics([NewTopic(ARCHIVE, 1, 1, config=ARCHIVE_CONFIG)])[ARCHIVE].result(10)
+        with Client(self._bootstrap) as client:
+            client.alter_client_metrics("all-clients", {"metrics": "org.apache.kafka.", "interval.ms": "5000"})
         self._fill_archive()
-        self._commit_a_report()
+        for group in ("report-builder", "monthly-report"):
+            self._commit_a_report(group)
         for thread in self._threads:
             thread.start()
         return self
@@ -55,9 +60,9 @@ class Workload:
         for thread in self._threads:
             thread.join()
 
-    def _commit_a_report(self) -> None:
+    def _commit_a_report(self, group: str) -> None:
         """A group that committed once and has no members: what offset resets are for."""
-        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "report-builder"})
+        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": group})
         consumer.commit(offsets=[TopicPartition("orders", number, 0) for number in range(6)], asynchronous=False)
         consumer.close()
 
