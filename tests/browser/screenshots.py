@@ -49,7 +49,7 @@ PAGES = {
     "group": "/groups/search-indexer/",
     "group-new-protocol": "/groups/ledger-audit/",
     "group-reset-choose": "/groups/by-id/reset-offsets?group=report-builder",
-    "group-reset-check": "/groups/by-id/reset-offsets?group=report-builder&topic=orders&to=shift&shift=-100",
+    "group-reset-check": "/groups/by-id/reset-offsets?group=report-builder&topic=orders&to=shift&shift=500",
     "group-reset-busy": "/groups/by-id/reset-offsets?group=billing&topic=payments&to=latest",
     "group-configs": "/groups/by-id/configs?group=ledger-audit",
     "group-config": "/groups/by-id/config?group=ledger-audit&name=consumer.session.timeout.ms",

@@ -17,7 +17,8 @@ def test_nothing_overtakes_a_long_poll_a_slow_acknowledgement_or_a_group_round(w
         (ApiKey.FETCH, 12, fetch_request(topic, max_wait=300)),
         (ApiKey.PRODUCE, 9, produce_request({(topic, 0): batch(b"a")}, acks=-1)),
         (ApiKey.METADATA, 9, m.MetadataRequest(topics=[])),
-        (ApiKey.PRODUCE, 9, produce_request({(topic, 0): batch(b"b")}, acks=1)),
+        (ApiKey.PRODUCE, 9, produce_request({(topic, 0): batch(b"b")}, acks=-1)),
+        (ApiKey.PRODUCE, 9, produce_request({("no-such-topic", 0): batch(b"c")}, acks=1)),
         (
             ApiKey.JOIN_GROUP,
             1,

@@ -92,6 +92,7 @@ def test_where_they_do_not_act_the_page_says_so(
 def test_a_change_is_shown_before_it_is_made_and_leaves_a_row(operator: Client, gateway: FakeGateway) -> None:
     body = read(operator, f"{ONE}&value=1+min")
     assert "The broker has checked this and would accept it." in body
+    assert "so that 45 s acts" in body, "what acts now is told, though it is set elsewhere"
     assert gateway.changed == []
     assert operator.post(f"{ONE}&value=1+min").headers["Location"] == LIST
     assert gateway.changed == [("billing", NAME, "60000")]
