@@ -19,9 +19,9 @@ WARM_UP = 0.0
 SILENCE_SECONDS_MAX = 5.0
 
 
-def main(bootstrap: str, topic: str, expected: int) -> None:
+def main(bootstrap: str, topic: str, expected: int, partitions: int) -> None:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-latency", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, 0, OFFSET_END)])
+    consumer.assign([TopicPartition(topic, index, OFFSET_END) for index in range(partitions)])
     latencies: list[float] = []
     warm = False
     heard = time.monotonic()
@@ -41,4 +41,4 @@ def main(bootstrap: str, topic: str, expected: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

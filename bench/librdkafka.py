@@ -30,16 +30,21 @@ class Latency:
     max_ms: float
 
 
-def end_to_end(bootstrap: str, topic: str, *, rate: int, seconds: float, acks: str, record_bytes: int = 100) -> Latency:
+def end_to_end(
+    bootstrap: str, topic: str, *, rate: int, seconds: float, acks: str, record_bytes: int = 100, partitions: int = 1
+) -> Latency:
     """Produce at a steady rate with linger 0 while another process polls."""
     expected = int(rate * seconds)
     reader = subprocess.Popen(
-        [sys.executable, "-m", "bench.latency_reader", bootstrap, topic, str(expected)],
+        [sys.executable, "-m", "bench.latency_reader", bootstrap, topic, str(expected), str(partitions)],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert reader.stdout is not None
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": acks, "linger.ms": 0})
+    # Each record to a partition of its own choice: the library would else stay with one for a while.
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "acks": acks, "linger.ms": 0, "sticky.partitioning.linger.ms": 0}
+    )
     padding = b"x" * (record_bytes - STAMP.size)
     try:
         os.set_blocking(reader.stdout.fileno(), False)

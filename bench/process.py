@@ -28,6 +28,20 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def free_run_of_ports(count: int) -> list[int]:
+    """Consecutive ones, each free together with the one 10000 above it: the brokers of one cluster."""
+    while True:
+        first = LOWEST + secrets.randbelow(HIGHEST - LOWEST - count)
+        run = list(range(first, first + count))
+        try:
+            for port in run:
+                for candidate in (port, port + 10_000):
+                    socket.create_server(("127.0.0.1", candidate)).close()
+        except OSError:
+            continue
+        return run
+
+
 def cpu_seconds(pid: int) -> float:
     """User plus system time of a process since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()

@@ -97,10 +97,10 @@ class RawConnection:
             at += count
 
 
-def create_topic(port: int, name: str, partitions: int = 1) -> None:
+def create_topic(port: int, name: str, partitions: int = 1, replicas: int = 1) -> None:
     """Create a topic and wait for the answer. Raises ``RuntimeError`` with the broker's error code."""
     topic = messages.CreateTopicsRequest.CreatableTopic(
-        name=name, num_partitions=partitions, replication_factor=1, assignments=[], configs=[]
+        name=name, num_partitions=partitions, replication_factor=replicas, assignments=[], configs=[]
     )
     request = messages.CreateTopicsRequest(topics=[topic], timeout=30_000, validate_only=False)
     connection = RawConnection(port)

@@ -7,20 +7,22 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.apache import rows
+from bench.apache import cluster_rows, rows
 from bench.apache.class_path import NoApacheKafka, class_path
+from bench.apache.cluster_server import ApacheCluster
 from bench.apache.series import Compared, apart, together
 from bench.apache.server import ApacheKafka
 from bench.broker import BrokerUnderTest
+from bench.cluster import OttlaCluster
 from bench.report import RESULTS, machine
 
-PARTS = ("throughput", "latency", "flush", "fixed")
+PARTS = ("throughput", "latency", "flush", "fixed", "cluster", "cluster-flush", "cluster-fixed")
 
 
 def main() -> int:
@@ -48,7 +50,7 @@ def main() -> int:
 
 
 def _part(part: str, word: str, rounds: int, scale: float) -> Iterator[Compared]:
-    def chosen(wanted: Iterator[rows.Row]) -> list[rows.Row]:
+    def chosen(wanted: Iterator[rows.Row[rows.Under]]) -> list[rows.Row[rows.Under]]:
         return [row for row in wanted if word in row.name]
 
     def ottla_os() -> BrokerUnderTest:
@@ -71,7 +73,23 @@ def _part(part: str, word: str, rounds: int, scale: float) -> Iterator[Compared]
         return together(wanted, ottla_flush, kafka_flush, rounds=rounds, scale=scale)
     if part == "fixed" and (wanted := chosen(rows.fixed_rows())):
         return apart(wanted, ottla_os, ApacheKafka, rounds=min(rounds, 3), scale=scale)
+    if part.startswith("cluster"):
+        return _cluster_part(part, word, rounds, scale)
     return iter(())
+
+
+def _cluster_part(part: str, word: str, rounds: int, scale: float) -> Iterator[Compared]:
+    """Three brokers each; Kafka never flushes, as it is run in production, beside both of Ottla's durabilities."""
+
+    def ottla(durability: str) -> Callable[[], OttlaCluster]:
+        return lambda: OttlaCluster(OTTLA_ACK_DURABILITY=durability, OTTLA_LOG_SEGMENT_DELETE_DELAY_MS="0")
+
+    if part == "cluster-fixed":
+        wanted = [row for row in cluster_rows.fixed_rows() if word in row.name]
+        return apart(wanted, ottla("flush"), ApacheCluster, rounds=min(rounds, 3), scale=scale)
+    durability, aim = ("flush", 2.0) if part == "cluster-flush" else ("os", 2.5)
+    wanted = [row for row in cluster_rows.warm_rows(durability, aim) if word in row.name]
+    return together(wanted, ottla(durability), ApacheCluster, rounds=rounds, scale=scale)
 
 
 def _show(found: list[Compared]) -> None:

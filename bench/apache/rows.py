@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from bench import librdkafka, native, raw
 from bench.apache import clients
@@ -30,8 +30,10 @@ _LIST_OFFSETS_VERSION = 5
 
 class BrokerUnderTest(Protocol):
     name: str
-    port: int
     started_seconds: float
+
+    @property
+    def port(self) -> int: ...
 
     @property
     def bootstrap(self) -> str: ...
@@ -52,12 +54,15 @@ class Figure:
         return ratio <= self.aim if self.less_is_better else ratio >= self.aim
 
 
+Under = TypeVar("Under", bound=BrokerUnderTest)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Generic[Under]):
     name: str
     figures: tuple[Figure, ...]
-    measure: Callable[[BrokerUnderTest, float], tuple[float, ...]]
-    """(broker, scale of the amount of data and the durations) → a value for each figure."""
+    measure: Callable[[Under, float], tuple[float, ...]]
+    """(broker or cluster, scale of the amount of data and the durations) → a value for each figure."""
 
 
 MB_S_NATIVE = Figure(unit="MB/s", aim=2.0)
@@ -71,7 +76,7 @@ START = Figure(unit="s", aim=0.5, less_is_better=True)
 SECONDS = Figure(unit="s", aim=1.0, less_is_better=True)
 
 
-def throughput_rows() -> Iterator[Row]:
+def throughput_rows() -> Iterator[Row[BrokerUnderTest]]:
     for size, label in SIZES.items():
         for acks in ("1", "all"):
             for batch, batch_label in ((1_000_000, "1 MB batches"), (16_384, "16 KB batches")):
@@ -88,12 +93,12 @@ def throughput_rows() -> Iterator[Row]:
     yield Row(name=f"transactions of {TRANSACTION_RECORDS} records, 1 KB", figures=(PER_SECOND,), measure=_transactions)
 
 
-def latency_rows() -> Iterator[Row]:
+def latency_rows() -> Iterator[Row[BrokerUnderTest]]:
     for rate, acks in ((1_000, "1"), (1_000, "all"), (5_000, "all")):
         yield Row(name=f"end to end {rate}/s, acks={acks}", figures=(P50, P99), measure=_latency(rate, acks))
 
 
-def flush_rows() -> Iterator[Row]:
+def flush_rows() -> Iterator[Row[BrokerUnderTest]]:
     """Against Kafka's flush.messages=1: an acknowledged record is on the disk."""
     for size, label in SIZES.items():
         yield Row(
@@ -105,7 +110,7 @@ def flush_rows() -> Iterator[Row]:
         yield Row(name=f"flushed: end to end {rate}/s, acks=all", figures=(P50, P99), measure=_latency(rate, "all"))
 
 
-def fixed_rows() -> Iterator[Row]:
+def fixed_rows() -> Iterator[Row[BrokerUnderTest]]:
     """Each on a broker of its own, started for it."""
     yield Row(name="start-up to the first acknowledged write", figures=(START,), measure=_start_up)
     yield Row(name="idle", figures=(RSS, CPU), measure=_idle)
@@ -239,7 +244,7 @@ def _start_up(broker: BrokerUnderTest, scale: float) -> tuple[float, ...]:
 
 
 def _idle(broker: BrokerUnderTest, scale: float) -> tuple[float, ...]:
-    return broker.rss_mb(), _idle_cpu(broker)
+    return broker.rss_mb(), idle_cpu(broker)
 
 
 def _after_load(broker: BrokerUnderTest, scale: float) -> tuple[float, ...]:
@@ -256,7 +261,7 @@ def _idle_partitions(count: int) -> Measure:
         for topic in topics:
             _wait_all_led(broker, topic, 1_000)
         created = time.monotonic() - began
-        return created, broker.rss_mb(), _idle_cpu(broker)
+        return created, broker.rss_mb(), idle_cpu(broker)
 
     return measure
 
@@ -266,12 +271,12 @@ def _idle_connections(count: int) -> Measure:
         with contextlib.ExitStack() as stack:
             for _ in range(count):
                 stack.enter_context(socket.create_connection(("127.0.0.1", broker.port)))
-            return broker.rss_mb(), _idle_cpu(broker)
+            return broker.rss_mb(), idle_cpu(broker)
 
     return measure
 
 
-def _idle_cpu(broker: BrokerUnderTest) -> float:
+def idle_cpu(broker: BrokerUnderTest) -> float:
     """Percent of one core, after what follows a start or a creation is done."""
     time.sleep(SETTLE_SECONDS)
     cpu, began = broker.cpu_seconds(), time.monotonic()

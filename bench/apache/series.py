@@ -15,10 +15,10 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 from bench import raw
-from bench.apache.rows import BrokerUnderTest, Figure, Row
+from bench.apache.rows import Figure, Row, Under
 
 UNLINK_SECONDS = 1.0
-NewBroker = Callable[[], AbstractContextManager[BrokerUnderTest]]
+NewBroker = Callable[[], AbstractContextManager[Under]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Compared:
 
 
 def together(
-    rows: Iterable[Row], ottla: NewBroker, kafka: NewBroker, *, rounds: int, scale: float
+    rows: Iterable[Row[Under]], ottla: NewBroker[Under], kafka: NewBroker[Under], *, rounds: int, scale: float
 ) -> Iterator[Compared]:
     """Rows of a warm broker: both stay up for the whole series. One round more than asked for warms up."""
     with ExitStack() as stack:
@@ -66,7 +66,9 @@ def forget_topics(port: int) -> None:
         time.sleep(UNLINK_SECONDS)
 
 
-def apart(rows: Iterable[Row], ottla: NewBroker, kafka: NewBroker, *, rounds: int, scale: float) -> Iterator[Compared]:
+def apart(
+    rows: Iterable[Row[Under]], ottla: NewBroker[Under], kafka: NewBroker[Under], *, rounds: int, scale: float
+) -> Iterator[Compared]:
     """Rows about a broker's fixed costs: each measurement has a fresh one, alone on the machine."""
     for row in rows:
         values: list[list[tuple[float, ...]]] = [[], []]
@@ -77,7 +79,7 @@ def apart(rows: Iterable[Row], ottla: NewBroker, kafka: NewBroker, *, rounds: in
         yield from _compared(row, *values)
 
 
-def _compared(row: Row, ottla: list[tuple[float, ...]], kafka: list[tuple[float, ...]]) -> Iterator[Compared]:
+def _compared(row: Row[Under], ottla: list[tuple[float, ...]], kafka: list[tuple[float, ...]]) -> Iterator[Compared]:
     for index, figure in enumerate(row.figures):
         yield Compared(
             name=row.name,

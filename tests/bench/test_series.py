@@ -43,7 +43,7 @@ class Stage:
 
         return run
 
-    def row(self, figure: Figure) -> Row:
+    def row(self, figure: Figure) -> Row[Fake]:
         def measure(broker: Fake, scale: float) -> tuple[float, ...]:
             self.seen.append((broker.name, frozenset(self.running)))
             return (self.values[broker.name].pop(0),)

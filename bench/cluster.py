@@ -1,0 +1,117 @@
+"""Three broker processes under test in one home: started, killed, stopped and measured as one, or one by one.
+
+Owns the processes. A benchmark that leaves by exception leaves no broker behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from bench.process import cpu_seconds, free_run_of_ports, rss_mb
+
+BROKERS = 3
+STOP_SECONDS_MAX = 20
+
+
+class OttlaCluster:
+    """``with OttlaCluster(OTTLA_ACK_DURABILITY="os") as cluster: …``; broker ids begin at 1.
+
+    ``started_seconds`` is from the creation of the first process to the last ``ready`` line.
+    """
+
+    name = "Ottla"
+
+    def __init__(self, **environment: str) -> None:
+        self._environment = environment
+        self.ports = free_run_of_ports(BROKERS)
+        self.home = Path(tempfile.mkdtemp(prefix="ottla-bench-"))
+        self.started_seconds = 0.0
+        self._processes: dict[int, subprocess.Popen[str]] = {}
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    def __enter__(self) -> OttlaCluster:
+        began = time.monotonic()
+        try:
+            for broker_id in range(1, BROKERS + 1):
+                self._spawn(broker_id)
+            for broker_id in self._processes:
+                self._wait_ready(broker_id)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.started_seconds = time.monotonic() - began
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            _end(process)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def kill(self, broker_id: int) -> None:
+        self._processes[broker_id].send_signal(signal.SIGKILL)
+
+    def stop(self, broker_id: int) -> None:
+        """Ask it to stop; does not wait."""
+        self._processes[broker_id].terminate()
+
+    def start_again(self, broker_id: int) -> None:
+        """Returns when it accepts connections."""
+        _end(self._processes[broker_id])
+        self._spawn(broker_id)
+        self._wait_ready(broker_id)
+
+    def cpu_seconds(self) -> float:
+        return sum(cpu_seconds(process.pid) for process in self._processes.values())
+
+    def rss_mb(self) -> float:
+        return sum(rss_mb(process.pid) for process in self._processes.values())
+
+    def _spawn(self, broker_id: int) -> None:
+        self._processes[broker_id] = subprocess.Popen(
+            [sys.executable, "-m", "broker", "--id", str(broker_id)],
+            env={
+                **os.environ,
+                "OTTLA_HOME": str(self.home),
+                "OTTLA_KAFKA": f"127.0.0.1:{self.port}",
+                "OTTLA_BROKERS": str(BROKERS),
+                "OTTLA_LOG_LEVEL": "WARNING",
+                "OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+                "OTTLA_MIN_INSYNC_REPLICAS": "2",
+                **self._environment,
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _wait_ready(self, broker_id: int) -> None:
+        process = self._processes[broker_id]
+        assert process.stdout is not None
+        if not any(line.startswith("ready") for line in iter(process.stdout.readline, "")):
+            raise RuntimeError(f"broker {broker_id} ended before it was ready (exit {process.wait()})")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(timeout=STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
