@@ -45,6 +45,7 @@ class BrokerConfig:
     node_id: int = _default("node.id")
     broker_id: int = _default("broker.id")
     broker_rack: str | None = _default("broker.rack")
+    metadata: str | None = _default("metadata")
     log_dirs: tuple[str, ...] | None = _default("log.dirs")
     log_dir: str | None = _default("log.dir")
     # Listeners

@@ -21,6 +21,7 @@ from broker.config.definition import (
     list_of,
     one_of,
 )
+from broker.config.metadata_address import InvalidMetadataAddress, parse_metadata_address
 from broker.config.quota import quota_overrides
 from broker.config.refusals import REFUSALS
 from broker.config.topic import COMPRESSION_TYPES, DAY_MS, HOUR_MS, TOPIC_CONFIGS, gzip_level
@@ -84,6 +85,15 @@ def _host_limits(value: Any) -> str | None:
     return None
 
 
+def _metadata_address(value: Any) -> str | None:
+    try:
+        if value:
+            parse_metadata_address(value)
+    except InvalidMetadataAddress as error:
+        return str(error)
+    return None
+
+
 _IDENTITY = (
     _define(
         "node.id",
@@ -104,6 +114,17 @@ _IDENTITY = (
         acts=True,
     ),
     _define("broker.rack", STRING, None, "Where this broker stands. Clients are told.", acts=True),
+    _define(
+        "metadata",
+        STRING,
+        None,
+        "Where the cluster keeps its metadata: `zookeeper://HOST:PORT,HOST:PORT/PATH` for brokers on many machines (port "
+        "2181 and path `/ottla` may be left out). Default: a file in OTTLA_HOME, shared by the brokers of one machine.",
+        _metadata_address,
+        importance=HIGH,
+        acts=True,
+        valid_values="zookeeper://HOST:PORT[,HOST:PORT…][/PATH]",
+    ),
     _define(
         "log.dirs",
         LIST,

@@ -149,6 +149,7 @@ def test_every_exception_for_a_driver_is_still_one() -> None:
         # So is a command that reads as a member of a group: broker.client administers groups and joins none.
         ("aiokafka", {"broker.protocol.records", "dashboard.demo.workload", "broker.commandline.group_reader"}),
         ("re2", {"broker.groups.consumer.regex"}),
+        ("kazoo", {"broker.metadata.zookeeper_connection"}),
         ("uvloop", {"broker.app", "broker.__main__", "broker.network.server"}),
         ("kafka", set()),
         ("confluent_kafka", set()),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -24,9 +26,20 @@ PACKAGES = {
 def require_tool(name: str) -> str:
     """The program's path."""
     path = shutil.which(name)
-    if path is not None:
-        return path
-    reason = f"{name} is not installed (apt-get install {PACKAGES.get(name, name)})"
+    if path is None:
+        _do_without(name, PACKAGES.get(name, name))
+    return path
+
+
+def require_file(path: Path, package: str) -> Path:
+    """As ``require_tool``, for what a package brings that is no program."""
+    if not path.exists():
+        _do_without(str(path), package)
+    return path
+
+
+def _do_without(what: str, package: str) -> NoReturn:
+    reason = f"{what} is not installed (apt-get install {package})"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,7 +1,8 @@
-"""The same random operations on SQLite and on the naive twin must have the same results, errors and changes."""
+"""The same random operations on a real store and on the naive twin must have the same results, errors and changes."""
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,8 +23,10 @@ from broker.metadata.store import (
     Transaction,
     VersionIs,
 )
+from broker.metadata.zookeeper import ZookeeperStore
 from tests.metadata.contract import take
 from tests.metadata.memory import MemoryCluster, MemoryStore
+from tests.support.zookeeper import ZookeeperProcess
 
 KEYS = ("a", "a/b", "b", "topics/x", "topics/y", "é")
 STEPS = 80
@@ -87,24 +90,35 @@ def normal(commits: list[Commit]) -> list[tuple[int, set[Any], set[str]]]:
     return [(commit.revision, set(commit.puts), set(commit.deletes)) for commit in commits]
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_both_stores_do_the_same(seed: int, tmp_path: Path) -> None:
-    clock = ManualClock()
+async def compare(seed: int, clock: ManualClock, tested: Pair, *, time_passes: bool) -> None:
     cluster = MemoryCluster(clock=clock)
     memory = Pair(MemoryStore(cluster), MemoryStore(cluster))
-    path = tmp_path / "metadata.sqlite3"
-    sqlite = Pair(SqliteStore(path, clock=clock), SqliteStore(path, clock=clock))
-    for pair in (memory, sqlite):
+    for pair in (memory, tested):
         for store in pair.stores:
             await store.start()
     for number in range(STEPS):
         step = f"{seed}/{number}"
-        assert await sqlite.do(Random(step)) == await memory.do(Random(step)), step
-        clock.advance(Random(step).randrange(300))
+        assert await tested.do(Random(step)) == await memory.do(Random(step)), step
+        if time_passes:
+            clock.advance(Random(step).randrange(300))
     revision = cluster.revision
     assert revision > STEPS / 8
-    changes = [normal(await take(pair.stores[1], 0, revision)) for pair in (memory, sqlite)]
+    changes = [normal(await take(pair.stores[1], 0, revision)) for pair in (memory, tested)]
     assert changes[0] == changes[1]
-    for pair in (memory, sqlite):
+    for pair in (memory, tested):
         for store in pair.stores:
             await store.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_sqlite_does_as_the_twin(seed: int, tmp_path: Path) -> None:
+    clock, path = ManualClock(), tmp_path / "metadata.sqlite3"
+    await compare(seed, clock, Pair(SqliteStore(path, clock=clock), SqliteStore(path, clock=clock)), time_passes=True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_zookeeper_does_as_the_twin(seed: int, zookeeper: ZookeeperProcess) -> None:
+    clock, chroot = ManualClock(), f"/test-{secrets.token_hex(6)}"
+    pair = Pair(*(ZookeeperStore([zookeeper.address], chroot, session_timeout_ms=30_000, clock=clock) for _ in "ab"))
+    # Its servers have a clock of their own, so that here sessions end only when they are closed.
+    await compare(seed, clock, pair, time_passes=False)
