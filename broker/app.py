@@ -116,6 +116,7 @@ class Broker:
         await self.groups.start()
         self.sampler = self._new_sampler()
         await self.sampler.start()
+        self.cluster.subscribe(self._hurry_telemetry)
         self.quotas = Quotas(self._clock)
         self.client_instances = ClientInstances()
         self.recompressor = Recompressor()
@@ -201,7 +202,15 @@ class Broker:
             network=self._network_facts,
             log_dir=str(self.config.data_directory),
             ack_durability=self.config.ack_durability,
+            store="sqlite",
         )
+
+    def _hurry_telemetry(self, delta: ImageDelta) -> None:
+        """Leaders, in-sync sets, brokers and the controller are what people wait to see during a failure."""
+        old, new = delta.old, delta.new
+        moved = old.topics_by_id is not new.topics_by_id
+        if moved or delta.brokers_changed or old.controller_id != new.controller_id:
+            self.sampler.hurry()
 
     def _network_facts(self) -> NetworkFacts:
         server, quotas = self.server.statistics(), self.quotas.statistics()

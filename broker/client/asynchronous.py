@@ -9,6 +9,7 @@ from broker.client.configs import ConfigsClient
 from broker.client.connection import CONNECT_TIMEOUT_SECONDS
 from broker.client.groups import GroupsClient
 from broker.client.internal import InternalClient
+from broker.client.placement import PlacementClient
 from broker.client.producer import ProducerClient
 from broker.client.reader import ReaderClient
 from broker.client.results import ClusterDescription, ClusterMetadata
@@ -47,6 +48,7 @@ class AsyncClient:
         self.reader = ReaderClient(self.router)
         self.internal = InternalClient(self.router)
         self.transactions = TransactionsClient(self.router)
+        self.placement = PlacementClient(self.router)
 
     async def metadata(self, topics: Iterable[str] | None = None) -> ClusterMetadata:
         """Brokers and topics; None means all topics. Never creates one."""

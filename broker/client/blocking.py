@@ -35,8 +35,10 @@ from broker.client.results import (
     GroupDescription,
     GroupListing,
     ListedOffset,
+    PlacementOutcome,
     ProducedRecord,
     ProducerDescription,
+    Reassignment,
     Record,
     TransactionDescription,
     TransactionListing,
@@ -120,6 +122,23 @@ class Client:
 
     def describe_producers(self, topic: str) -> list[ProducerDescription]:
         return self._run(lambda client: client.topics.describe_producers(topic))
+
+    # Placement -------------------------------------------------------------------------------------
+
+    def reassign(
+        self, targets: Mapping[TopicPartition, Sequence[int] | None]
+    ) -> dict[TopicPartition, PlacementOutcome]:
+        """Begin to move partitions to these replicas, the preferred leader first; ``None`` cancels a move."""
+        return self._run(lambda client: client.placement.reassign(targets))
+
+    def reassignments(self) -> dict[TopicPartition, Reassignment]:
+        return self._run(lambda client: client.placement.reassignments())
+
+    def elect_leaders(
+        self, partitions: Iterable[TopicPartition] | None, *, unclean: bool = False
+    ) -> dict[TopicPartition, PlacementOutcome]:
+        """``None``: all partitions that another than the preferred replica leads."""
+        return self._run(lambda client: client.placement.elect_leaders(partitions, unclean=unclean))
 
     # Configs ---------------------------------------------------------------------------------------
 

@@ -218,6 +218,29 @@ class DeletedRecords:
     error: ErrorCode = ErrorCode.NONE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reassignment:
+    """A move that is under way."""
+
+    replicas: tuple[int, ...]
+    """All that have or get a copy now."""
+    adding: tuple[int, ...]
+    removing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementOutcome:
+    """What became of one partition of a reassignment or an election."""
+
+    error: ErrorCode
+    message: str = ""
+
+    @property
+    def words(self) -> str:
+        """Why it was refused; empty when it was not."""
+        return "" if self.error is ErrorCode.NONE else self.message or self.error.message
+
+
 class ProducedRecord(NamedTuple):
     """Where a record landed; ``offset`` is -1 with acks=0."""
 

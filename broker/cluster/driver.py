@@ -69,6 +69,9 @@ class ClusterStatistics:
     live_brokers: int
     topics: int
     registered: bool
+    store_trouble: str
+    """Why the metadata store could not be used when it was last tried; empty when it could."""
+    store_trouble_since_ms: int
 
 
 class ClusterDriver:
@@ -102,6 +105,8 @@ class ClusterDriver:
         self._topics_unchecked: set[TopicId] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._producer_ids = ProducerIds(store)
+        self._store_trouble = ""
+        self._store_trouble_since_ms = -1
 
     # Life ----------------------------------------------------------------------------------------------
 
@@ -175,6 +180,8 @@ class ClusterDriver:
             live_brokers=len(image.brokers),
             topics=len(image.topics_by_name),
             registered=self._is_registered(image),
+            store_trouble=self._store_trouble,
+            store_trouble_since_ms=self._store_trouble_since_ms,
         )
 
     # Admin requests --------------------------------------------------------------------------------------
@@ -372,11 +379,21 @@ class ClusterDriver:
             try:
                 assert self._session is not None
                 await self._store.renew_session(self._session)
+                self._note_store("")
                 await self._store.expire_sessions()
             except SessionExpired:
                 await self._register_again()
             except StoreUnavailable as error:
+                self._note_store(str(error))
                 log.warning("metadata: the session could not be renewed: %s", error)
+
+    def _note_store(self, trouble: str) -> None:
+        """What became of the latest renewal of our session, which goes to the store every few seconds anyway."""
+        if not trouble:
+            self._store_trouble_since_ms = -1
+        elif not self._store_trouble:
+            self._store_trouble_since_ms = self._clock.wall_ms()
+        self._store_trouble = trouble
 
     async def _register_again(self) -> None:
         log.warning("metadata: broker %d lost its session, registering again", self.config.node_id)

@@ -1,5 +1,7 @@
 """The partitions of this broker as last sampled, and which of them changed since.
 
+The controller also tells of partitions without a leader that it does not keep: the brokers that have them may be gone.
+
 A partition is compared by a handful of numbers that move whenever anything visible does; only a changed one is
 sampled anew. 1,000 idle partitions cost 1,000 small tuples a second, no matter how large they are.
 """
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from broker.telemetry.sample import PartitionSample
-from broker.types import TopicPartition
+from broker.types import NO_LEADER, BrokerId, TopicPartition
 
 if TYPE_CHECKING:
     from broker.cluster.image import ClusterImage, PartitionImage
@@ -34,12 +36,15 @@ class _Entry:
 class PartitionTable:
     """``bytes_in_total`` and its siblings count for the whole broker and outlive deleted partitions."""
 
-    def __init__(self) -> None:
+    def __init__(self, node_id: BrokerId) -> None:
+        self._node_id = node_id
         self.bytes_in_total = 0
         self.bytes_out_total = 0
         self.records_in_total = 0
         self._entries: dict[TopicPartition, _Entry] = {}
         self._offline_samples: dict[TopicPartition, PartitionSample] = {}
+        self._leaderless: dict[TopicPartition, PartitionSample] = {}
+        """Of the whole cluster, while this broker is controller."""
         self._image: ClusterImage | None = None
 
     def samples(self) -> list[PartitionSample]:
@@ -60,6 +65,8 @@ class PartitionTable:
                 changes.changed.append(sample)
         for topic_partition in self._entries.keys() - present:
             del self._entries[topic_partition]
+        if image_moved:
+            self._leaderless = _leaderless(image) if image.controller_id == self._node_id else {}
         changes.changed.extend(self._update_offline(offline, present, image))
         changes.removed.extend(sorted(known_before - present - set(self._offline_samples)))
         return changes
@@ -91,7 +98,9 @@ class PartitionTable:
         """Normally there are none. One that is both offline and here again counts as here."""
         before = self._offline_samples
         self._offline_samples = {
-            topic_partition: _offline_sample(topic_partition, reason, _placement(image, topic_partition))
+            key: sample for key, sample in self._leaderless.items() if key not in present and key not in offline
+        } | {
+            topic_partition: _placed_sample(topic_partition, _placement(image, topic_partition), reason)
             for topic_partition, reason in offline.items()
             if topic_partition not in present
         }
@@ -130,15 +139,50 @@ def _placement(image: ClusterImage, topic_partition: TopicPartition) -> Partitio
     return image.partition(topic_partition.topic, topic_partition.partition)
 
 
+def _leaderless(image: ClusterImage) -> dict[TopicPartition, PartitionSample]:
+    return {
+        TopicPartition(topic.name, index): _placed_sample(TopicPartition(topic.name, index), placed)
+        for topic in image.topics_by_name.values()
+        for index, placed in enumerate(topic.partitions)
+        if placed.leader == NO_LEADER
+    }
+
+
+def _placed_sample(
+    topic_partition: TopicPartition, placed: PartitionImage | None, offline_reason: str = ""
+) -> PartitionSample:
+    """Where it is meant to be, without a log to tell of."""
+    return PartitionSample(
+        topic=topic_partition.topic,
+        partition=topic_partition.partition,
+        offline_reason=offline_reason,
+        **_placement_fields(placed),
+    )
+
+
+def _placement_fields(placed: PartitionImage | None) -> dict[str, Any]:
+    if placed is None:
+        return {}
+    return {
+        "leader": placed.leader,
+        "leader_epoch": placed.leader_epoch,
+        "replicas": list(placed.replicas),
+        "isr": list(placed.isr),
+        "partition_epoch": placed.partition_epoch,
+        "elr": list(placed.elr),
+        "last_known_leader": placed.last_known_leader,
+        "adding": list(placed.adding),
+        "removing": list(placed.removing),
+        "cause": placed.cause,
+        "changed_at_ms": placed.changed_at_ms or -1,
+    }
+
+
 def _sample(partition: Partition, placed: PartitionImage | None) -> PartitionSample:
     log = partition.log
     return PartitionSample(
         topic=partition.topic_partition.topic,
         partition=partition.topic_partition.partition,
-        leader=placed.leader if placed else -1,
-        leader_epoch=placed.leader_epoch if placed else -1,
-        replicas=list(placed.replicas) if placed else [],
-        isr=list(placed.isr) if placed else [],
         log_start_offset=log.log_start_offset,
         high_watermark=partition.high_watermark,
         last_stable_offset=partition.last_stable_offset,
@@ -152,16 +196,5 @@ def _sample(partition: Partition, placed: PartitionImage | None) -> PartitionSam
         last_record_ms=log.last_record_ms,
         last_append_ms=partition.last_append_ms,
         producers=len(log.producer_state),
-    )
-
-
-def _offline_sample(topic_partition: TopicPartition, reason: str, placed: PartitionImage | None) -> PartitionSample:
-    return PartitionSample(
-        topic=topic_partition.topic,
-        partition=topic_partition.partition,
-        leader=placed.leader if placed else -1,
-        leader_epoch=placed.leader_epoch if placed else -1,
-        replicas=list(placed.replicas) if placed else [],
-        isr=list(placed.isr) if placed else [],
-        offline_reason=reason,
+        **_placement_fields(placed),
     )

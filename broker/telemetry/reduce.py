@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from broker.telemetry.sample import BrokerSample, GroupSample, PartitionSample, Sample, TopicSample
+from broker.telemetry.sample import BrokerSample, ControlSample, GroupSample, PartitionSample, Sample, TopicSample
 from broker.types import TopicPartition
 
 
@@ -28,6 +28,8 @@ class BrokerState:
     sampled_at_ms: int
     cluster_id: str
     controller_id: int
+    revision: int
+    control: ControlSample
     broker: BrokerSample
     topics: Mapping[str, TopicSample]
     partitions: Mapping[TopicPartition, PartitionSample]
@@ -40,18 +42,21 @@ def reduce(state: BrokerState | None, sample: Sample) -> BrokerState:
         topics: Mapping[str, TopicSample] = {}
         partitions: Mapping[TopicPartition, PartitionSample] = {}
         groups: Mapping[str, GroupSample] = {}
+        control = ControlSample()
     else:
         if state is None:
             raise SampleGap("a delta before any full sample")
         if (sample.incarnation, sample.seq) != (state.incarnation, state.seq + 1):
             raise SampleGap(f"sample {sample.incarnation}/{sample.seq} does not follow {state.incarnation}/{state.seq}")
-        topics, partitions, groups = state.topics, state.partitions, state.groups
+        topics, partitions, groups, control = state.topics, state.partitions, state.groups, state.control
     return BrokerState(
         incarnation=sample.incarnation,
         seq=sample.seq,
         sampled_at_ms=sample.sampled_at_ms,
         cluster_id=sample.cluster_id,
         controller_id=sample.controller_id,
+        revision=sample.revision,
+        control=control if sample.control is None else sample.control,
         broker=sample.broker,
         topics=_merge(topics, {topic.name: topic for topic in sample.topics}, sample.removed_topics),
         partitions=_merge(

@@ -55,6 +55,13 @@ class BrokerSample(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of those: with a transaction that is ongoing or whose markers are not all written."""
     oldest_transaction_ms: int = -1
     """Broker wall clock at which the oldest of them began; -1 when none is open."""
+    store: str = ""
+    """The metadata store it uses: ``sqlite`` or ``zookeeper``."""
+    store_trouble: str = ""
+    """Why the metadata store cannot be used now, in words; empty while it answers."""
+    store_trouble_since_ms: int = -1
+    session_timeout_ms: int = -1
+    """How long the others wait for a sign of life before they take its partitions over."""
 
 
 class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,6 +88,21 @@ class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
     """Broker wall clock of the last append of this incarnation."""
     producers: int = 0
     offline_reason: str = ""
+    partition_epoch: int = -1
+    """Grows with every change of who leads, is in sync or keeps it: of two brokers that disagree the larger one is right."""
+    elr: list[int] = []
+    """Not in sync, but with everything that was acknowledged (KIP-966): may lead when nobody in sync can."""
+    last_known_leader: int = -1
+    adding: list[int] = []
+    """Replicas on their way here, while a reassignment runs."""
+    removing: list[int] = []
+    cause: str = ""
+    """Why leader, in-sync set or replicas changed last: a short code, as the controller wrote it."""
+    changed_at_ms: int = -1
+    """When that was, by the controller's wall clock."""
+    followers: list[tuple[int, int, int]] = []
+    """Told by the leader alone: (broker id, log end offset it fetches from, wall clock when it was last caught up);
+    -1 for what it has not told under this leader yet."""
 
 
 class TopicSample(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,6 +114,8 @@ class TopicSample(msgspec.Struct, frozen=True, omit_defaults=True):
     replication_factor: int = 1
     configs: dict[str, str] = {}
     """Only the topic's own overrides."""
+    min_insync_replicas: int = -1
+    """In force for the topic, wherever it comes from."""
 
 
 class MemberSample(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -154,6 +178,49 @@ class GroupSample(msgspec.Struct, frozen=True, omit_defaults=True):
     """The epoch of the targets in a group of type ``consumer``; below ``generation`` new ones are due."""
 
 
+class ElectionSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one broker became controller."""
+
+    epoch: int
+    broker_id: int
+    at_ms: int = -1
+    cause: str = ""
+
+
+class RegistrationSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A broker as the cluster's metadata has it, which outlives what the broker itself can tell."""
+
+    id: int
+    host: str = ""
+    port: int = -1
+    rack: str = ""
+    epoch: int = -1
+    """Of its registration; grows with each (Kafka's broker epoch)."""
+    incarnation: str = ""
+    registered_at_ms: int = -1
+    live: bool = False
+    """Whether its session is there."""
+    settled: bool = True
+    """Whether the controller has acted on this registration."""
+    left_at_ms: int = -1
+    """When its last registration ended; -1 while it is there."""
+    state: str = ""
+    """``draining``, ``stopping`` or ``decommissioned``; empty when it is none of them."""
+    state_since_ms: int = -1
+    data_intact: bool = True
+    """False: it was not stopped cleanly and may have lost what it acknowledged, so it has to catch up first."""
+
+
+class ControlSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The control plane as one broker sees it."""
+
+    controller_epoch: int = -1
+    elected_at_ms: int = -1
+    elections: list[ElectionSample] = []
+    """The last ones, newest last."""
+    brokers: list[RegistrationSample] = []
+
+
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     broker_id: int
     incarnation: str
@@ -163,6 +230,10 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     broker: BrokerSample
     cluster_id: str = ""
     controller_id: int = -1
+    revision: int = -1
+    """Of the metadata behind this sample: of two brokers that disagree the larger one is right."""
+    control: ControlSample | None = None
+    """Only when it changed, and in full samples."""
     topics: list[TopicSample] = []
     partitions: list[PartitionSample] = []
     groups: list[GroupSample] = []

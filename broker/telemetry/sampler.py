@@ -4,12 +4,16 @@ Owns: the sequence of samples of one incarnation and the long poll that serves t
 find out what changed, so a tick costs what changed and not what exists. When nobody has polled for
 ``LISTENER_GONE_SECONDS`` ticking stops; the next poll wakes it and gets a full sample.
 
+A change of who leads or decides does not wait for the second: ``hurry`` has the next sample taken at once, though not more often
+than every ``HURRY_SECONDS``, so that a page shows a new leader well within two seconds of its election.
+
 Samples are shared values: every listener is handed the same ones. Called on the broker's event loop only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker import limits
 from broker.errors import KafkaError
 from broker.protocol.private import TelemetryRequest
+from broker.telemetry.control_table import ControlTable
 from broker.telemetry.facts import NetworkFacts, cpu_seconds, rss_bytes
 from broker.telemetry.group_table import GroupTable
 from broker.telemetry.partition_table import PartitionTable
@@ -27,7 +32,9 @@ from broker.types import NO_TIMESTAMP, TopicPartition
 
 if TYPE_CHECKING:
     from broker.clock import Clock
+    from broker.cluster.driver import ClusterStatistics
     from broker.cluster.image import ClusterImage
+    from broker.config.broker import BrokerConfig
     from broker.partition.driver import Partition
     from broker.partition.manager import ManagerStatistics
     from broker.transactions.driver import TransactionStatistics
@@ -36,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 LISTENER_GONE_SECONDS = 10.0
 POLL_WAIT_MS_MAX = 30_000
+HURRY_SECONDS = 0.2
+"""Between two samples however much changes: a takeover of many partitions is a handful of commits."""
 
 assert POLL_WAIT_MS_MAX >= limits.SAMPLE_INTERVAL_MS
 
@@ -43,6 +52,11 @@ assert POLL_WAIT_MS_MAX >= limits.SAMPLE_INTERVAL_MS
 class ClusterSource(Protocol):
     @property
     def image(self) -> ClusterImage: ...
+
+    @property
+    def config(self) -> BrokerConfig: ...
+
+    def statistics(self) -> ClusterStatistics: ...
 
 
 class PartitionSource(Protocol):
@@ -78,6 +92,7 @@ class Sampler:
         network: Callable[[], NetworkFacts],
         log_dir: str,
         ack_durability: str,
+        store: str,
         interval_ms: int = limits.SAMPLE_INTERVAL_MS,
         listener_gone_seconds: float = LISTENER_GONE_SECONDS,
     ) -> None:
@@ -91,6 +106,7 @@ class Sampler:
         self._network = network
         self._log_dir = log_dir
         self._ack_durability = ack_durability
+        self._store = store
         self._interval_ms = interval_ms
         self._listener_gone_seconds = listener_gone_seconds
         self._started_at_ms = clock.wall_ms()
@@ -99,11 +115,13 @@ class Sampler:
         self._history: deque[Sample] = deque(maxlen=limits.SAMPLE_HISTORY_MAX)
         self._here: dict[TopicPartition, Partition] = {}
         self._topic_table = TopicTable()
-        self._partition_table = PartitionTable()
+        self._partition_table = PartitionTable(node_id)
+        self._control_table = ControlTable()
         self._group_table = GroupTable(_LogTimes(self._here))
         self._last_poll = float("-inf")
         self._ticked: asyncio.Event = asyncio.Event()
         self._listened: asyncio.Event = asyncio.Event()
+        self._hurried: asyncio.Event = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -115,6 +133,10 @@ class Sampler:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         self._wake_pollers()
+
+    def hurry(self) -> None:
+        """Something changed that people wait for: do not wait for the second."""
+        self._hurried.set()
 
     @property
     def asleep(self) -> bool:
@@ -154,6 +176,8 @@ class Sampler:
             broker=latest.broker,
             cluster_id=latest.cluster_id,
             controller_id=latest.controller_id,
+            revision=latest.revision,
+            control=self._control_table.sample,
             topics=self._topic_table.samples(),
             partitions=self._partition_table.samples(),
             groups=self._group_table.samples(),
@@ -182,7 +206,7 @@ class Sampler:
     async def _run(self) -> None:
         while True:
             await self._listened.wait()
-            await asyncio.sleep(self._interval_ms / 1000)
+            await self._pause(self._interval_ms / 1000)
             if self._clock.monotonic() - self._last_poll > self._listener_gone_seconds:
                 # What was sampled stays as the base of later deltas; nobody can ask for the old ones any more.
                 self._listened.clear()
@@ -194,13 +218,21 @@ class Sampler:
                 # Telemetry must never end the broker; listeners see the age of the last sample grow.
                 logger.exception("sampling failed")
 
+    async def _pause(self, seconds: float) -> None:
+        at_least = min(HURRY_SECONDS, seconds)
+        await asyncio.sleep(at_least)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds - at_least):
+                await self._hurried.wait()
+        self._hurried.clear()
+
     def tick(self) -> Sample:
         """Take the next sample: the changes since the one before."""
         image = self._cluster.image
         here = list(self._partitions.partitions())
         self._here.clear()
         self._here.update((partition.topic_partition, partition) for partition in here)
-        topics = self._topic_table.update(image)
+        topics = self._topic_table.update(image, min_insync_replicas=self._cluster.config.min_insync_replicas)
         partitions = self._partition_table.update(here, self._partitions.offline(), image)
         moved = [TopicPartition(entry.topic, entry.partition) for entry in partitions.changed]
         groups = self._group_table.update(*self._groups.take_changes(), [*moved, *partitions.removed])
@@ -214,6 +246,8 @@ class Sampler:
             broker=self._broker_sample(image),
             cluster_id=image.cluster_id,
             controller_id=image.controller_id,
+            revision=image.revision,
+            control=self._control_table.update(image),
             topics=topics.changed,
             partitions=partitions.changed,
             groups=groups.changed,
@@ -230,7 +264,7 @@ class Sampler:
         network, storage = self._network(), self._partitions.statistics()
         registered = image.brokers.get(self._node_id)
         totals = self._partition_table
-        transactions = self._transactions.statistics()
+        transactions, cluster = self._transactions.statistics(), self._cluster.statistics()
         return BrokerSample(
             id=self._node_id,
             host=registered.host if registered else "",
@@ -262,6 +296,10 @@ class Sampler:
             transactional_ids=transactions.ids,
             transactions_open=transactions.open,
             oldest_transaction_ms=transactions.oldest_start_ms,
+            store=self._store,
+            store_trouble=cluster.store_trouble,
+            store_trouble_since_ms=cluster.store_trouble_since_ms,
+            session_timeout_ms=self._cluster.config.broker_session_timeout_ms,
         )
 
 

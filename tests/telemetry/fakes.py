@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from broker.cluster.driver import ClusterStatistics
 from broker.cluster.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
+from broker.config.broker import BrokerConfig
 from broker.partition.manager import ManagerStatistics
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sample import GroupSample, OffsetSample
@@ -153,6 +155,21 @@ class World:
         )
         self.image = ClusterImage(cluster_id="cluster", brokers={1: broker}, controller_id=1)
         self.network = NetworkFacts(connections=3, requests_total=5)
+        self.config = BrokerConfig()
+        self.store_trouble = ""
+
+    def statistics(self) -> ClusterStatistics:
+        return ClusterStatistics(
+            revision=self.image.revision,
+            cluster_id=self.image.cluster_id,
+            controller_id=self.image.controller_id,
+            controller_epoch=self.image.controller_epoch,
+            live_brokers=len(self.image.brokers),
+            topics=len(self.image.topics_by_name),
+            registered=True,
+            store_trouble=self.store_trouble,
+            store_trouble_since_ms=5 if self.store_trouble else -1,
+        )
 
     def create_topic(self, name: str, partitions: int = 1, *, leader_epoch: int = 0, **configs: str) -> None:
         topic = TopicImage(

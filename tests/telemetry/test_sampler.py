@@ -26,6 +26,7 @@ def sampler_of(world: World, clock: ManualClock | None = None, *, interval_ms: i
         network=lambda: world.network,
         log_dir="/logs",
         ack_durability="flush",
+        store="sqlite",
         interval_ms=interval_ms,
     )
 
