@@ -21,7 +21,7 @@ from broker.protocol.private import SegmentInfo
 from broker.storage.flush_ticket import FlushTicket
 from broker.storage.log_compaction import CompactableLog
 from broker.storage.log_state import LogAppend, LogStatistics
-from broker.storage.producer_replay import replay_producers
+from broker.storage.producer_replay import recall_unreplicated, replay_producers
 from broker.storage.segment import Segment
 from broker.storage.segment_scan import DamageFound
 from broker.storage.timestamp_search import TimestampedOffset
@@ -242,7 +242,17 @@ class Log(CompactableLog):
         self._snapshots.remove_above(end_offset)
         found = self._snapshots.load_newest(self.producer_state, self.log_start_offset, end_offset)
         start = self.log_start_offset if found is None else found
-        replay_producers(self._segments.all(), self.producer_state, start, self._environment.clock_wall_ms())
+        segments, now_ms = self._segments.all(), self._environment.clock_wall_ms()
+        recall_unreplicated(
+            segments,
+            self.producer_state,
+            start,
+            self._snapshots,
+            log_start=self.log_start_offset,
+            high_watermark=self.high_watermark,
+            now_ms=now_ms,
+        )
+        replay_producers(segments, self.producer_state, start, now_ms)
 
     # Closing ------------------------------------------------------------------------------------------
 

@@ -206,6 +206,7 @@ class LogDir:
             recovery_point=self._recovery_points.get(partition, 0),
             log_start_offset=self._log_starts.get(partition),
             clean_shutdown=clean,
+            high_watermark=self._high_watermarks.get(partition, 0),
             compacted=partition in self._first_dirty,
         )
         try:

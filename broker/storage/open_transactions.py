@@ -67,6 +67,12 @@ class OpenTransactions:
         self._first_open = next(iter(self._open), None)
         self._completed.clear()
 
+    def recall_completed(self, replayed: OpenTransactions, high_watermark: Offset, upto_offset: Offset) -> None:
+        """What a snapshot at ``upto_offset`` cannot say: which transactions ended before it, but not below the watermark."""
+        self._completed.extend(
+            (first, marker) for first, marker in replayed._completed if high_watermark <= marker < upto_offset
+        )
+
     def first_undecided(self) -> Offset | None:
         """Where the oldest transaction without a marker starts."""
         return self._first_open

@@ -1,7 +1,7 @@
 """Making producer state, and what was aborted, from the batches of a log.
 
-Owns: the replay. Recovery uses it behind the newest snapshot, truncation to come back to an earlier state, and a
-transaction index that was lost to be made anew.
+Owns: the replay. Recovery uses it behind the newest snapshot, truncation to come back to an earlier state, a
+transaction index that was lost to be made anew, and both of the first for what ended above the high watermark.
 """
 
 from __future__ import annotations
@@ -43,6 +43,27 @@ def replay_producers(
             ended = state.end_transaction(header, marker, header.base_offset, now_ms)
             if ended is not None and on_ended is not None:
                 on_ended(segment, ended)
+
+
+def recall_unreplicated(
+    segments: Sequence[Segment],
+    state: ProducerState,
+    found: Offset,
+    snapshots: ProducerSnapshots,
+    *,
+    log_start: Offset,
+    high_watermark: Offset,
+    now_ms: TimestampMs,
+) -> None:
+    """``state`` is what the snapshot at ``found`` held, which names open transactions alone. Add those that ended before it
+    and above the high watermark, by a replay from an older snapshot. Raises ``DamageFound``."""
+    if found <= high_watermark or not state.has_met_markers():
+        return
+    replayed = ProducerState()
+    begin = snapshots.load_newest(replayed, log_start, high_watermark)
+    before = [segment for segment in segments if segment.base_offset < found]
+    replay_producers(before, replayed, log_start if begin is None else begin, now_ms)
+    state.transactions.recall_completed(replayed.transactions, high_watermark, found)
 
 
 def rebuild_aborted(

@@ -247,6 +247,10 @@ class ProducerState:
             entry.last_seen_ms = seen_ms
         return entry
 
+    def has_met_markers(self) -> bool:
+        """Whether a producer that is remembered has ever ended a transaction here."""
+        return any(entry.coordinator_epoch > NO_EPOCH for entry in self._entries.values())
+
     def restore(self, entries: Iterable[ProducerEntry]) -> None:
         """Become what a snapshot held."""
         self._entries = {entry.producer_id: entry for entry in entries}

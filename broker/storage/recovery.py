@@ -23,7 +23,7 @@ from broker.storage.aborted_recovery import AbortedRecovery
 from broker.storage.deletions import DELETED_SUFFIX
 from broker.storage.environment import LogEnvironment
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
-from broker.storage.producer_replay import replay_producers
+from broker.storage.producer_replay import recall_unreplicated, replay_producers
 from broker.storage.producer_snapshot import SNAPSHOT_SUFFIX, ProducerSnapshots
 from broker.storage.producer_state import ProducerBatch, ProducerState
 from broker.storage.roll_policy import reserve_bytes
@@ -79,6 +79,7 @@ class KnownBefore:
     recovery_point: int = 0
     log_start_offset: int | None = None
     clean_shutdown: bool = False
+    high_watermark: int = 0
     compacted: bool = False
     """Compaction has been at it, whatever the policy is now: offsets may be missing."""
 
@@ -346,6 +347,15 @@ class _Recovery:
         highest = min([highest, *(s.base_offset for s in segments if s.base_offset in self.with_markers)])
         found = self.snapshots.load_newest(self.producers, log_start, highest)
         replay_from = log_start if found is None else found
+        recall_unreplicated(
+            segments,
+            self.producers,
+            replay_from,
+            self.snapshots,
+            log_start=log_start,
+            high_watermark=self.known.high_watermark,
+            now_ms=self.now_ms,
+        )
         replay_producers(segments, self.producers, replay_from, self.now_ms, aborted.note)
         if found == log_end and len(self.producers):
             recall_recent_batches(segments[-1], self.producers)
