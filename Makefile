@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -13,7 +14,7 @@ run: $(VENV)/.run-installed ## Start everything (options: OTTLA_* variables, see
 
 test: lint ## Everything a change has to pass: lint, types, tests
 	@sh .ci/install-test-tools
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TEST_PROCESSES) --no-loadscope-reorder
 
 lint: $(VENV)/.dev-installed ## Style, format and types
 	$(BIN)/ruff check .
