@@ -11,6 +11,7 @@ from broker import limits
 from broker.cluster import records
 from broker.cluster.config_changes import ResourceChange, ResourceType, changed_configs, check_request
 from broker.cluster.decision import Batch, Decision, ResourceResult, named_twice, topic_record
+from broker.cluster.eligibility import MIN_IN_SYNC, rejudge_eligible
 from broker.cluster.image import ClusterImage
 from broker.cluster.topic_names import refuse_topic_name
 from broker.config.broker import BROKER_CONFIGS, BrokerConfig, validate_dynamic_broker_configs
@@ -23,7 +24,7 @@ from broker.metadata.store import Absent, VersionIs
 
 
 def decide_alter_configs(
-    image: ClusterImage, changes: Sequence[ResourceChange], *, config: BrokerConfig
+    image: ClusterImage, changes: Sequence[ResourceChange], *, config: BrokerConfig, now_ms: int
 ) -> Decision[ResourceResult]:
     """``config`` is the asked broker's, to which a change of a single broker's configs must be addressed."""
     batch = Batch()
@@ -37,9 +38,9 @@ def decide_alter_configs(
             check_request(change)
             match change.type:
                 case ResourceType.TOPIC:
-                    _alter_topic(image, change, config, batch)
+                    _alter_topic(image, change, config, batch, now_ms)
                 case ResourceType.BROKER:
-                    _alter_broker(image, change, config, batch)
+                    _alter_broker(image, change, config, batch, now_ms)
                 case ResourceType.CLIENT_METRICS:
                     _alter_client_metrics(image, change, batch)
                 case ResourceType.GROUP:
@@ -57,7 +58,7 @@ def decide_alter_configs(
     return Decision(results=tuple(results), transaction=batch.transaction())
 
 
-def _alter_topic(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: Batch) -> None:
+def _alter_topic(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: Batch, now_ms: int) -> None:
     if (reason := refuse_topic_name(change.name)) is not None:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, reason)
     topic = image.topics_by_name.get(change.name)
@@ -69,9 +70,11 @@ def _alter_topic(image: ClusterImage, change: ResourceChange, config: BrokerConf
     if configs != topic.configs:
         batch.preconditions.append(VersionIs(records.topic_key(topic.name), topic.version))
         batch.puts[records.topic_key(topic.name)] = records.encode(topic_record(topic, configs=configs))
+        if configs.get(MIN_IN_SYNC) != topic.configs.get(MIN_IN_SYNC):
+            rejudge_eligible(batch, topic, TopicConfig.resolve(configs, config).min_insync_replicas, now_ms)
 
 
-def _alter_broker(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: Batch) -> None:
+def _alter_broker(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: Batch, now_ms: int) -> None:
     if change.name:
         if not change.name.lstrip("-").isdecimal():
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {quoted(change.name)}")
@@ -83,6 +86,13 @@ def _alter_broker(image: ClusterImage, change: ResourceChange, config: BrokerCon
     current = image.broker_configs.get(change.name, {})
     configs = changed_configs(current, change, BROKER_CONFIGS, config.value_of)
     validate_dynamic_broker_configs(configs, cluster_wide=not change.name)
+    if configs.get(MIN_IN_SYNC) != current.get(MIN_IN_SYNC):
+        if change.name:
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Broker-level {MIN_IN_SYNC} cannot be altered: it is for all.")
+        minimum = config.with_dynamic(configs, image.broker_configs.get(str(config.node_id), {})).min_insync_replicas
+        for topic in image.topics_by_id.values():
+            if MIN_IN_SYNC not in topic.configs:
+                rejudge_eligible(batch, topic, minimum, now_ms)
     key = records.broker_configs_key(change.name)
     _put(batch, key, current, configs, image.broker_configs_versions.get(change.name))
 

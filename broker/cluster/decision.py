@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from broker.cluster import records
-from broker.cluster.image import TopicImage
-from broker.errors import KafkaError
-from broker.metadata.store import Precondition, Transaction
+from broker.cluster.image import ClusterImage, TopicImage
+from broker.errors import ErrorCode, KafkaError
+from broker.metadata.store import Absent, Precondition, Transaction, VersionIs
 from broker.types import ZERO_TOPIC_ID, BrokerId, TopicId, format_topic_id
 
 
@@ -83,6 +83,30 @@ class Batch:
         if not self.puts and not self.deletes:
             return None
         return Transaction(preconditions=self.preconditions, puts=self.puts, deletes=self.deletes)
+
+
+def epoch_unchanged(image: ClusterImage) -> Precondition:
+    """What every change of leaders and in-sync sets depends on: nobody else became controller since."""
+    if image.controller_epoch_version == 0:
+        return Absent(records.CONTROLLER_EPOCH)
+    return VersionIs(records.CONTROLLER_EPOCH, image.controller_epoch_version)
+
+
+def find_partition(image: ClusterImage, name: str, index: int) -> TopicImage:
+    """The topic, which has that partition."""
+    topic = image.topics_by_name.get(name)
+    if topic is None:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such topic as {name}")
+    if not 0 <= index < len(topic.partitions):
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such partition as {name}-{index}")
+    return topic
+
+
+def put_partition(batch: Batch, topic: TopicImage, index: int, record: records.PartitionRecord) -> None:
+    """Replace a partition's record, if it is still the one the decision was made on."""
+    key = records.partition_key(format_topic_id(topic.topic_id), index)
+    batch.preconditions.append(VersionIs(key, topic.partitions[index].version))
+    batch.puts[key] = records.encode(record)
 
 
 Key = TypeVar("Key")

@@ -1,28 +1,76 @@
-"""What an operator's request for an election comes to, partition by partition.
+"""Elections that an operator asks for, partition by partition, in Kafka's words. Pure.
 
-Pure. The controller elects by itself whoever may lead, at the moment it may: the present leader while it lives, else an
-in-sync replica that does. So a request never finds an election that is due and not done; it is told why there is none.
+The controller elects by itself whoever has to lead. What is left to ask for: the preferred leader instead of another one, and,
+where nobody certainly has every acknowledged record, somebody nevertheless.
 """
 
 from __future__ import annotations
 
-from broker.cluster.image import ClusterImage
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from broker.cluster.decision import Batch, Decision, epoch_unchanged, find_partition, put_partition
+from broker.cluster.image import ClusterImage, TopicImage
+from broker.cluster.partition_changes import Ask, Election, change_partition
+from broker.cluster.standing import Standing
+from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 
 
-def refuse_election(image: ClusterImage, topic: str, partition: int, *, unclean: bool) -> KafkaError:
-    """Why the partition gets no other leader."""
-    found = image.topics_by_name.get(topic)
-    if found is None:
-        return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such topic as {topic}")
-    if not 0 <= partition < len(found.partitions):
-        return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such partition as {topic}-{partition}")
-    state = found.partitions[partition]
-    led = state.leader in image.brokers
-    if led and (unclean or state.leader == state.replicas[0]):
-        return KafkaError(ErrorCode.ELECTION_NOT_NEEDED, "Leader election not needed for topic partition.")
-    if unclean:
-        return KafkaError(ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE, "No replica of the partition is alive.")
-    return KafkaError(
-        ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE, f"Broker {state.replicas[0]} is not alive, or not in sync."
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElectionResult:
+    topic: str
+    partition: int
+    error: KafkaError | None = None
+
+
+def decide_elections(
+    image: ClusterImage,
+    asked: Sequence[tuple[str, Sequence[int]]] | None,
+    *,
+    unclean: bool,
+    config: BrokerConfig,
+    now_ms: int,
+) -> Decision[ElectionResult]:
+    """``asked`` None means every partition; those that need no election are then left out of the results."""
+    standing = Standing(image, config, now_ms)
+    batch = Batch(preconditions=[epoch_unchanged(image)])
+    results = []
+    for name, index in _named(image, asked):
+        error: KafkaError | None = None
+        try:
+            _elect(image, name, index, unclean, standing, batch)
+        except KafkaError as refused:
+            error = refused
+        if asked is None and error is not None and error.code is ErrorCode.ELECTION_NOT_NEEDED:
+            continue
+        results.append(ElectionResult(topic=name, partition=index, error=error))
+    return Decision(results=tuple(results), transaction=batch.transaction())
+
+
+def _named(image: ClusterImage, asked: Sequence[tuple[str, Sequence[int]]] | None) -> Iterable[tuple[str, int]]:
+    if asked is None:
+        return [(name, index) for name, topic in image.topics_by_name.items() for index in range(len(topic.partitions))]
+    return dict.fromkeys((name, index) for name, indexes in asked for index in indexes)
+
+
+def _elect(image: ClusterImage, name: str, index: int, unclean: bool, standing: Standing, batch: Batch) -> None:
+    topic: TopicImage = find_partition(image, name, index)
+    before = topic.partitions[index]
+    led = before.leader in image.brokers
+    if led and (unclean or before.leader == before.replicas[0]):
+        raise KafkaError(ErrorCode.ELECTION_NOT_NEEDED, "Leader election not needed for topic partition.")
+    ask = Ask(
+        cause="preferred",
+        election=Election.UNCLEAN if unclean else Election.PREFERRED,
     )
+    record = change_partition(before, ask, standing.rules(topic, index))
+    if record is not None and record.leader != before.leader and record.leader in image.brokers:
+        put_partition(batch, topic, index, record)
+    elif unclean:
+        raise KafkaError(ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE, "No replica of the partition is alive.")
+    else:
+        raise KafkaError(
+            ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE,
+            f"Broker {before.replicas[0]} is not alive, or not in sync, or not meant to lead.",
+        )

@@ -29,6 +29,8 @@ class BrokerImage:
     """Kafka's broker epoch: the revision of this registration."""
     data_intact: bool = True
     """Whether everything its logs had acknowledged before it registered is still there."""
+    lost: frozenset[str] = frozenset()
+    """Its replicas that are gone or damaged, as ``records.replica_name``; ``EVERY_REPLICA`` for all."""
     registered_at_ms: int = 0
 
 
@@ -97,6 +99,8 @@ class ClusterImage:
     brokers: Mapping[BrokerId, BrokerImage] = field(default_factory=dict)
     """The live ones, by id in ascending order."""
     incarnations: Mapping[BrokerId, str] = field(default_factory=dict)
+    stopping: frozenset[BrokerId] = frozenset()
+    """Live ones that are about to stop and want to be relieved."""
     topics_by_name: Mapping[str, TopicImage] = field(default_factory=dict)
     topics_by_id: Mapping[TopicId, TopicImage] = field(default_factory=dict)
     controller_id: BrokerId = NO_LEADER
@@ -161,6 +165,11 @@ class ImageDelta:
         return self.old.brokers != self.new.brokers or self.old.incarnations != self.new.incarnations
 
     @property
+    def broker_uses_changed(self) -> bool:
+        """Who is draining, decommissioned or about to stop."""
+        return self.old.brokers_state != self.new.brokers_state or self.old.stopping != self.new.stopping
+
+    @property
     def broker_configs_changed(self) -> bool:
         return self.old.broker_configs != self.new.broker_configs
 
@@ -200,6 +209,11 @@ def fold(image: ClusterImage, commit: Commit) -> ClusterImage:
         elif key.startswith(records.INCARNATIONS):
             incarnations = dict(image.incarnations) if incarnations is None else incarnations
             _fold_incarnation(incarnations, key, entry)
+        elif key.startswith(records.STOPPING):
+            stopping = changes.get("stopping", image.stopping)
+            assert isinstance(stopping, frozenset)
+            broker_id = int(key.removeprefix(records.STOPPING))
+            changes["stopping"] = stopping - {broker_id} if entry is None else stopping | {broker_id}
         elif key.startswith(records.BROKERS_STATE):
             states = dict(image.brokers_state) if states is None else states
             _fold_broker_state(states, key, entry)
@@ -248,6 +262,7 @@ def _fold_broker(brokers: dict[BrokerId, BrokerImage], key: str, entry: Entry | 
         incarnation=record.incarnation,
         epoch=entry.version,
         data_intact=record.data_intact,
+        lost=frozenset(record.lost),
         registered_at_ms=record.registered_at_ms,
     )
 

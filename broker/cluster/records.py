@@ -8,6 +8,7 @@ fields have defaults, so that brokers of neighbouring versions can share a store
     controller_epoch            how often a controller was elected; its version guards every controller write
     controller_history          the last elections of a controller, oldest first
     brokers/<id>                ephemeral: a live broker; its version is the broker epoch
+    stopping/<id>               ephemeral: a broker that is about to stop and wants to be relieved
     brokers_state/<id>          what is to be remembered of a broker, alive or not: how it is meant to be used, its address
     incarnations/<id>           the registration whose partitions the controller has given fresh leader epochs
     topics/<name>               id, number of partitions, configs
@@ -30,6 +31,7 @@ CONTROLLER_EPOCH = "controller_epoch"
 CONTROLLER_HISTORY = "controller_history"
 BROKERS = "brokers/"
 BROKERS_STATE = "brokers_state/"
+STOPPING = "stopping/"
 INCARNATIONS = "incarnations/"
 TOPICS = "topics/"
 PARTITIONS = "partitions/"
@@ -82,6 +84,15 @@ class BrokerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     registered_at_ms: int = 0
     data_intact: bool = True
     """Whether everything that this broker's logs had acknowledged before it started is still there."""
+    lost: list[str] = []
+    """``<topic id>/<index>`` of its partitions whose log is gone or damaged; ``EVERY_REPLICA`` alone for all of them."""
+
+
+EVERY_REPLICA = "*"
+
+
+class StoppingRecord(msgspec.Struct, frozen=True):
+    since_ms: int
 
 
 class BrokerStateRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -176,6 +187,15 @@ def broker_key(broker_id: int) -> str:
 
 def broker_state_key(broker_id: int) -> str:
     return f"{BROKERS_STATE}{broker_id}"
+
+
+def stopping_key(broker_id: int) -> str:
+    return f"{STOPPING}{broker_id}"
+
+
+def replica_name(topic_id: str, index: int) -> str:
+    """As in ``BrokerRecord.lost``."""
+    return f"{topic_id}/{index}"
 
 
 def incarnation_key(broker_id: int) -> str:

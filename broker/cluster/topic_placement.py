@@ -11,6 +11,7 @@ from random import Random
 from broker.cluster.decision import NewPartitions, NewTopic, named_twice
 from broker.cluster.image import BrokerImage, ClusterImage, TopicImage
 from broker.cluster.placement import place_replicas
+from broker.cluster.standing import unwanted_brokers
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.limits import PARTITIONS_PER_TOPIC_MAX
@@ -33,7 +34,7 @@ def place_topic(
     factor = config.default_replication_factor if topic.replication_factor == -1 else topic.replication_factor
     _check_partition_count(count)
     _check_replication_factor(image, factor)
-    return place_replicas(list(image.brokers.values()), partition_count=count, replication_factor=factor, random=random)
+    return place_replicas(_brokers_for(image, factor), partition_count=count, replication_factor=factor, random=random)
 
 
 def place_more(
@@ -62,7 +63,7 @@ def place_more(
             _check_replicas(image.brokers, replicas, factor)
         return [tuple(replicas) for replicas in request.assignments]
     _check_replication_factor(image, factor)
-    brokers = list(image.brokers.values())
+    brokers = _brokers_for(image, factor)
     first_replica = topic.partitions[0].replicas[0]
     start = next((i for i, broker in enumerate(brokers) if broker.id >= first_replica), 0)
     return place_replicas(
@@ -73,6 +74,13 @@ def place_more(
         first_partition=existing,
         start_index=start,
     )
+
+
+def _brokers_for(image: ClusterImage, factor: int) -> list[BrokerImage]:
+    """Those that are alive and meant to stay; with too few of them, also those that are not."""
+    leaving = unwanted_brokers(image) | image.stopping
+    staying = [broker for broker in image.brokers.values() if broker.id not in leaving]
+    return staying if len(staying) >= factor else list(image.brokers.values())
 
 
 def _manual_placement(image: ClusterImage, topic: NewTopic) -> list[tuple[BrokerId, ...]]:

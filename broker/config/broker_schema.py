@@ -216,6 +216,7 @@ _TOPICS = (
         False,
         "Default of the topic config of the same name.",
         importance=HIGH,
+        acts=True,
         mode=CLUSTER,
     ),
     _define(
@@ -862,7 +863,7 @@ _REPLICATION = (
     _define(
         "broker.session.timeout.ms",
         INT,
-        9_000,
+        6_000,
         "A broker that did not renew its session for this long is considered gone.",
         at_least(500),
         acts=True,

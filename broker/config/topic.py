@@ -38,9 +38,6 @@ COMPRESSION_TYPES = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"
 
 _NO_TIERED_STORAGE = "This broker has no tiered storage: every segment stays on its local disk."
 _NO_REPLICATION = "Partitions have one replica on this version: there is no replication traffic to throttle."
-_NO_UNCLEAN_ELECTION = (
-    "An unclean election is not offered: a partition whose only replica is away waits for it and loses nothing."
-)
 
 
 def gzip_level(value: ConfigValue) -> str | None:
@@ -387,7 +384,7 @@ _DEFINITIONS = (
         default=False,
         synonyms=("unclean.leader.election.enable",),
         importance=Importance.MEDIUM,
-        refused=_NO_UNCLEAN_ELECTION,
+        acts=True,
         documentation="Let a replica outside the in-sync set become leader when nobody else is left, at the price of losing "
         "acknowledged records.",
     ),

@@ -2,7 +2,8 @@
 
 No topics asks for all. ``cursor`` starts in the middle; ``response_partition_limit``, at most
 ``max.request.partition.size.limit``, ends the page, and ``next_cursor`` says where the next one begins. A topic without
-an answer has its error in the page and takes no room in it.
+an answer has its error in the page and takes no room in it. The eligible leader replicas are those of KIP-966; when there are
+none left either, the last known one is who led last.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from broker.handlers.context import Request, Services
 from broker.handlers.topology import AUTHORIZED_OPERATIONS_OMITTED, TOPIC_OPERATIONS, view_partitions
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
+from broker.types import NO_LEADER
 
 API = ApiKey.DESCRIBE_TOPIC_PARTITIONS
 
@@ -60,7 +62,9 @@ def _response(topics: list[Any], next_topic: str | None, next_partition: int) ->
 
 def _known(topic: TopicImage, page: range, services: Services) -> Any:
     partitions = []
-    for index, view in zip(page, view_partitions(topic.partitions[page.start : page.stop], services), strict=True):
+    images = topic.partitions[page.start : page.stop]
+    for index, image, view in zip(page, images, view_partitions(images, services), strict=True):
+        last_known = [image.last_known_leader] if image.last_known_leader != NO_LEADER and not image.elr else []
         partitions.append(
             m.DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition(
                 error_code=view.error_code,
@@ -69,8 +73,8 @@ def _known(topic: TopicImage, page: range, services: Services) -> Any:
                 leader_epoch=view.leader_epoch,
                 replica_nodes=view.replicas,
                 isr_nodes=view.isr,
-                eligible_leader_replicas=[],
-                last_known_elr=[],
+                eligible_leader_replicas=image.elr,
+                last_known_elr=last_known,
                 offline_replicas=view.offline,
             )
         )

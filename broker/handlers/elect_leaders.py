@@ -1,18 +1,15 @@
-"""ElectLeaders (43), versions 0–2: have the preferred replica, or any that is left, lead.
+"""ElectLeaders (43), versions 0–2: have the preferred replica lead, or anybody where nobody certain is left.
 
 Versions: v1 unclean elections and a top-level error, v2 flexible. Null asks for all partitions; those that need no
-election are then left out of the answer.
-Deviations: elections happen by themselves as soon as they can (``cluster/election.py``), so the answer is always why there
-is none: ELECTION_NOT_NEEDED, PREFERRED_LEADER_NOT_AVAILABLE or ELIGIBLE_LEADERS_NOT_AVAILABLE. A replica that is not in
-sync never leads, whatever is asked.
+election are then left out of the answer. Whoever has to lead is elected without being asked; an unclean election may lose
+acknowledged records, and every broker says so in its log.
+Deviations: a draining broker is not elected as preferred leader (PREFERRED_LEADER_NOT_AVAILABLE).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from broker.cluster.election import refuse_election
 from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
 from broker.protocol import messages as m
@@ -23,27 +20,25 @@ API = ApiKey.ELECT_LEADERS
 PREFERRED, UNCLEAN = 0, 1
 
 
-def handle(request: Request, message: Any, services: Services) -> Any:
+async def handle(request: Request, message: Any, services: Services) -> Any:
     if message.election_type not in (PREFERRED, UNCLEAN):
         return m.ElectLeadersResponse(error_code=ErrorCode.INVALID_REQUEST)
-    unclean = message.election_type == UNCLEAN
-    image = services.cluster.image
-    everything = message.topic_partitions is None
-    asked: Iterable[tuple[str, Iterable[int]]]
-    if everything:
-        asked = [(topic.name, range(len(topic.partitions))) for topic in image.topics_by_name.values()]
-    else:
+    asked = None
+    if message.topic_partitions is not None:
         asked = [(topic.topic, topic.partitions) for topic in message.topic_partitions]
-    results = []
-    for name, indexes in asked:
-        answers = [(index, refuse_election(image, name, index, unclean=unclean)) for index in indexes]
-        partitions = [
+    results = await services.cluster.elect_leaders(asked, unclean=message.election_type == UNCLEAN)
+    by_topic: dict[str, list[Any]] = {} if asked is None else {name: [] for name, _ in asked}
+    for result in results:
+        by_topic.setdefault(result.topic, []).append(
             m.ElectLeadersResponse.PartitionResult(
-                partition_id=index, error_code=refusal.code, error_message=refusal.message
+                partition_id=result.partition,
+                error_code=ErrorCode.NONE if result.error is None else result.error.code,
+                error_message=None if result.error is None else result.error.message,
             )
-            for index, refusal in answers
-            if not (everything and refusal.code is ErrorCode.ELECTION_NOT_NEEDED)
+        )
+    return m.ElectLeadersResponse(
+        replica_election_results=[
+            m.ElectLeadersResponse.ReplicaElectionResult(topic=name, partition_result=partitions)
+            for name, partitions in by_topic.items()
         ]
-        if partitions or not everything:
-            results.append(m.ElectLeadersResponse.ReplicaElectionResult(topic=name, partition_result=partitions))
-    return m.ElectLeadersResponse(replica_election_results=results)
+    )

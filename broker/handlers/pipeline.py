@@ -31,7 +31,7 @@ from broker.protocol import codec, messages
 from broker.protocol.api import PRIVATE_API_KEY_MIN, ApiKey
 from broker.protocol.header import parse_request_header, response_header
 from broker.protocol.malformed import MalformedMessage
-from broker.protocol.registry import served
+from broker.protocol.registry import INTERNAL_KEYS, served
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ class Pipeline:
         if connection.listener == "internal":
             if not connection.authenticated and api_key != _AUTHENTICATE:
                 raise CloseConnection("a request before the proof of the cluster secret")
-        elif api_key >= PRIVATE_API_KEY_MIN:
-            raise CloseConnection(f"private API {api_key} on the client listener")
+        elif api_key in INTERNAL_KEYS or api_key >= PRIVATE_API_KEY_MIN:
+            raise CloseConnection(f"API {api_key} is not for the client listener")
         request = Request(api_key, version, correlation_id, client_id, frame[at:], connection)
         if self._quotas.timing and is_timed(request, self._quotas):
             request.began_ns = time.perf_counter_ns()

@@ -49,12 +49,10 @@ _NOT_SERVED = """## What is not served, and why
 |-|-|-|
 | 17, 29–31, 36, 38–41, 48–51 | SASL, ACLs, delegation tokens, quotas, SCRAM | nobody is authenticated yet |
 | 34 | AlterReplicaLogDirs | a broker has one log directory |
-| 45 | AlterPartitionReassignments | every partition has one replica: without replication there is no way to move it |
-| 57 | UpdateFeatures | both features are finalised at their newest version |
 | 76–79, 90–92 | share groups | not built |
 | 88, 89 | streams groups | not built |
-| 52–55, 58, 59, 62–64, 70, 73, 80–82 | KRaft's own | there is no KRaft here |
-| 4–7, 56, 67, 83–87 | between brokers | private to each implementation |
+| 52–55, 58, 59, 62, 63, 70, 73, 80–82 | KRaft's own | there is no KRaft here |
+| 4–7, 67, 83–87 | between brokers | private to each implementation |
 """
 
 
@@ -99,8 +97,8 @@ def document() -> str:
             parts.append(f"**{spec.name}** ({spec.key}). {_capital(deviations)}\n")
     parts += [
         "## Private APIs\n",
-        "Keys from 10000 on exist on the internal listener only, behind a proof of the cluster secret. They are never "
-        "advertised, and they change with this project.\n",
+        "They exist on the internal listener only, behind a proof of the cluster secret, and are never advertised. Those "
+        "with keys from 10000 on change with this project.\n",
         _table(private),
     ]
     return "\n".join(parts)

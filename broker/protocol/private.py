@@ -372,3 +372,15 @@ class ClientMetricsResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     next_after: bytes = b""
     """``after`` of the next page; empty when this is the last."""
     instances: list[ClientInstanceEntry] = []
+
+
+class BrokerStateRequest(msgspec.Struct, frozen=True):
+    """How a broker is to be used from now on."""
+
+    broker_id: int
+    state: str
+    """``active`` or ``draining``."""
+
+
+class BrokerStateResponse(ErrorBody, frozen=True, omit_defaults=True):
+    """BROKER_ID_NOT_REGISTERED for one that never was in the cluster, or was forgotten."""

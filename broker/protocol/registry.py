@@ -61,11 +61,14 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.CREATE_PARTITIONS, "CreatePartitions", 0, 3, 2),
         ApiSpec(ApiKey.DELETE_GROUPS, "DeleteGroups", 0, 2, 2),
         ApiSpec(ApiKey.ELECT_LEADERS, "ElectLeaders", 0, 2, 2),
+        ApiSpec(ApiKey.ALTER_PARTITION_REASSIGNMENTS, "AlterPartitionReassignments", 0, 1, 0),
         ApiSpec(ApiKey.LIST_PARTITION_REASSIGNMENTS, "ListPartitionReassignments", 0, 0, 0),
         ApiSpec(ApiKey.INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", 0, 1, 1),
         ApiSpec(ApiKey.OFFSET_DELETE, "OffsetDelete", 0, 0, NEVER_FLEXIBLE),
+        ApiSpec(ApiKey.UPDATE_FEATURES, "UpdateFeatures", 0, 2, 0),
         ApiSpec(ApiKey.DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0),
         ApiSpec(ApiKey.DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0),
+        ApiSpec(ApiKey.UNREGISTER_BROKER, "UnregisterBroker", 0, 0, 0),
         ApiSpec(ApiKey.DESCRIBE_TRANSACTIONS, "DescribeTransactions", 0, 0, 0),
         ApiSpec(ApiKey.LIST_TRANSACTIONS, "ListTransactions", 0, 2, 0),
         ApiSpec(ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, "GetTelemetrySubscriptions", 0, 0, 0),
@@ -74,6 +77,7 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.CONSUMER_GROUP_HEARTBEAT, "ConsumerGroupHeartbeat", 0, 1, 0),
         ApiSpec(ApiKey.CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", 0, 1, 0),
         ApiSpec(ApiKey.DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", 0, 0, 0),
+        ApiSpec(ApiKey.ALTER_PARTITION, "AlterPartition", 3, 3, 0, internal=True),
         ApiSpec(ApiKey.AUTHENTICATE, "Authenticate", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.TELEMETRY, "Telemetry", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.SEGMENT_INVENTORY, "SegmentInventory", 0, 0, NEVER_FLEXIBLE, internal=True),
@@ -84,6 +88,7 @@ SERVED: dict[int, ApiSpec] = {
         ApiSpec(ApiKey.ACTIVE_PRODUCERS, "ActiveProducers", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.SWAP_SEGMENTS, "SwapSegments", 0, 0, NEVER_FLEXIBLE, internal=True),
         ApiSpec(ApiKey.CLIENT_METRICS, "ClientMetrics", 0, 0, NEVER_FLEXIBLE, internal=True),
+        ApiSpec(ApiKey.BROKER_STATE, "BrokerState", 0, 0, NEVER_FLEXIBLE, internal=True),
     )
 }
 
@@ -111,6 +116,8 @@ Transactions of version 2 (KIP-890): Produce and TxnOffsetCommit add partitions 
 
 A feature is listed only with the whole behaviour behind it, on every broker: clients that rely on half of it corrupt data."""
 
+INTERNAL_KEYS = frozenset(spec.key for spec in SERVED.values() if spec.internal)
+"""What a client may not even ask."""
 _SERVED_PAIRS = frozenset(
     (spec.key, version) for spec in SERVED.values() for version in range(spec.min_version, spec.max_version + 1)
 )

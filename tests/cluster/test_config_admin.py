@@ -10,6 +10,7 @@ from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode
 from broker.metadata.store import VersionIs
 from tests.cluster.builders import (
+    NOW_MS,
     cluster,
     committed,
     outcome,
@@ -21,7 +22,7 @@ CONFIG = BrokerConfig()
 
 
 def alter(image: ClusterImage, *changes: ResourceChange) -> Decision[ResourceResult]:
-    return decide_alter_configs(image, changes, config=CONFIG)
+    return decide_alter_configs(image, changes, config=CONFIG, now_ms=NOW_MS)
 
 
 def change(

@@ -7,6 +7,7 @@ import pytest
 from broker.cluster import records
 from broker.cluster.controller import CONTROLLER_ELECTIONS_KEPT, decide_election, decide_leadership, decide_register
 from broker.cluster.image import ClusterImage
+from broker.config.broker import BrokerConfig
 from broker.metadata.store import Absent, Transaction, VersionIs
 from broker.types import format_topic_id
 from tests.cluster.builders import (
@@ -22,7 +23,7 @@ from tests.cluster.builders import (
 
 
 def leadership(image: ClusterImage) -> Transaction | None:
-    return decide_leadership(image, image.topics_by_id.values(), now_ms=NOW_MS)
+    return decide_leadership(image, image.topics_by_id.values(), config=BrokerConfig(), now_ms=NOW_MS)
 
 
 def test_there_is_nothing_to_do_while_every_leader_lives() -> None:
@@ -56,8 +57,10 @@ def test_a_lost_broker_leaves_its_partitions_to_in_sync_replicas_or_to_nobody() 
     lost = replace(image, brokers={2: broker(2)})
     after = committed(lost, leadership(lost))
     first, second = after.topics_by_name["a"].partitions
-    assert (first.leader, first.leader_epoch, first.partition_epoch, first.isr) == (2, 6, 8, (1, 2))
-    assert (second.leader, second.leader_epoch, second.isr) == (-1, 1, (1,))
+    assert (first.leader, first.leader_epoch, first.partition_epoch, first.isr) == (2, 6, 8, (2,))
+    assert first.cause == "leader_failed"
+    assert (second.leader, second.leader_epoch, second.isr, second.elr) == (-1, 1, (), (1,))
+    assert second.last_known_leader == 1
     assert after.incarnations == {2: "first"}
     assert leadership(after) is None
 
@@ -68,7 +71,8 @@ def test_a_partition_without_a_leader_gets_one_when_an_in_sync_replica_returns()
     headless = committed(lost, leadership(lost))
     back = replace(headless, brokers={1: broker(1, incarnation="second"), 2: broker(2)})
     partition = committed(back, leadership(back)).topics_by_name["a"].partitions[0]
-    assert (partition.leader, partition.leader_epoch) == (1, 2)
+    assert (partition.leader, partition.leader_epoch, partition.isr, partition.elr) == (1, 2, (1,), ())
+    assert partition.cause == "leader_elected"
 
 
 @pytest.mark.parametrize(("epoch", "version"), [(-1, 0), (4, 9)])

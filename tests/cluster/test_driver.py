@@ -147,8 +147,9 @@ async def test_a_broker_that_lost_its_session_registers_again_as_another_incarna
     await first.create_topics([NewTopic(name="a", assignments=((0, (1,)),))])
     store_of(first).unavailable = True
     clock.advance(10_000)
-    assert second._session is not None
-    await second._store.renew_session(second._session)
+    session = second._registration.session
+    assert session is not None
+    await second._store.renew_session(session)
     await until(second, lambda image: list(image.brokers) == [2] and image.controller_id == 2)
     await until(second, lambda image: image.topics_by_name["a"].partitions[0].leader == -1)
     store_of(first).unavailable = False
@@ -162,6 +163,7 @@ async def test_a_deposed_controller_cannot_write(open_driver: Open, shared: Memo
     stale = driver_module.controller.decide_leadership(
         driver_module.fold(driver.image, driver_module.Commit(revision=driver.image.revision, deletes=("brokers/1",))),
         (),
+        config=driver.config,
         now_ms=1,
     )
     assert stale is not None

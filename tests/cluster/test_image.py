@@ -53,7 +53,9 @@ def test_a_broker_is_settled_once_the_controller_took_note_of_its_registration()
     image = cluster(1, settled=False)
     assert not image.is_settled(1)
     assert not image.is_settled(2)
-    image = committed(image, decide_leadership(image, image.topics_by_id.values(), now_ms=NOW_MS))
+    image = committed(
+        image, decide_leadership(image, image.topics_by_id.values(), config=BrokerConfig(), now_ms=NOW_MS)
+    )
     assert image.is_settled(1)
 
 

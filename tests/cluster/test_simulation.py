@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,8 @@ from broker.cluster.config_changes import ConfigChange, ResourceChange
 from broker.cluster.decision import NewPartitions, NewTopic
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import ClusterImage, ImageDelta
+from broker.cluster.isr_changes import IsrProposal
+from broker.cluster.reassignment import Reassignment
 from broker.config.broker import BrokerConfig
 from broker.errors import KafkaError
 from broker.types import ZERO_TOPIC_ID
@@ -35,8 +39,10 @@ class Checker:
             before = delta.old.topics_by_id.get(topic.topic_id)
             for index, partition in enumerate(topic.partitions):
                 assert set(partition.isr) <= set(partition.replicas)
-                assert partition.isr
-                assert partition.leader == -1 or partition.leader in partition.isr
+                assert (partition.leader in partition.isr) if partition.isr else (partition.leader == -1), partition
+                assert partition.isr or partition.elr, "somebody has everything"
+                assert set(partition.elr) <= set(partition.replicas) - set(partition.isr)
+                assert partition.cause not in ("unclean", "last_known_leader")
                 key = (topic.topic_id, index, partition.leader_epoch)
                 assert self._leaders.setdefault(key, partition.leader) == partition.leader
                 if before is not None and index < len(before.partitions):
@@ -111,7 +117,11 @@ class Simulation:
         driver = random.choice(list(self.running.values()))
         other = random.choice(list(self.running.values()))
         change = ConfigChange(name="retention.ms", value=str(random.randrange(9)))
-        requests = [
+        requests: list[Coroutine[Any, Any, object]] = [
+            self.fetching(driver, name),
+            driver.elect_leaders(None, unclean=False),
+            other.reassign([self.move(name)]),
+            driver.set_broker_state(random.choice(BROKERS), random.choice(("active", "draining"))),
             driver.create_topics(
                 [NewTopic(name=name, partition_count=random.randrange(1, 5), replication_factor=random.randrange(1, 4))]
             ),
@@ -128,6 +138,29 @@ class Simulation:
             if isinstance(outcome, BaseException) and not isinstance(outcome, KafkaError):
                 raise outcome
 
+    def move(self, name: str) -> Reassignment:
+        replicas = self.random.sample(BROKERS, k=self.random.randrange(1, 4))
+        return Reassignment(topic=name, partition=0, replicas=self.random.choice((replicas, replicas, None)))
+
+    async def fetching(self, driver: ClusterDriver, name: str) -> None:
+        """Leaders propose what they do when followers catch up or fall behind."""
+        image = driver.image
+        topic = image.topics_by_name.get(name)
+        leader = topic.partitions[0].leader if topic is not None else -1
+        controller = self.running.get(image.controller_id)
+        if topic is None or leader not in self.running or leader not in image.brokers or controller is None:
+            return
+        alive = [r for r in topic.partitions[0].replicas if r in image.brokers]
+        isr = {leader, *self.random.sample(alive, k=self.random.randrange(len(alive) + 1))}
+        proposal = IsrProposal(
+            topic_id=topic.topic_id,
+            partition=0,
+            leader_epoch=topic.partitions[0].leader_epoch,
+            partition_epoch=topic.partitions[0].partition_epoch,
+            isr=[(r, image.brokers[r].epoch) for r in sorted(isr)],
+        )
+        await controller.alter_partitions(leader, image.brokers[leader].epoch, [proposal])
+
     async def settle(self) -> None:
         """Wait until every broker has the same image, in which every registration is settled."""
         async with asyncio.timeout(20):
@@ -136,7 +169,7 @@ class Simulation:
         image = next(iter(self.running.values())).image
         for topic in image.topics_by_id.values():
             for partition in topic.partitions:
-                assert partition.leader in image.brokers, "an in-sync replica lives, so it leads"
+                assert partition.leader in image.brokers, "all are back, so somebody may lead"
 
     def _agreed(self) -> bool:
         images: list[ClusterImage] = [driver.image for driver in self.running.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.support.cluster_process import ClusterProcess
+from tests.support.wait import wait_until
 
 
 def test_they_know_each_other_and_one_is_controller(cluster: ClusterProcess) -> None:
@@ -40,4 +41,7 @@ def test_one_that_does_not_answer_is_given_up_and_comes_back(cluster: ClusterPro
     cluster.wait_gone(paused)
     cluster.resume(paused)
     cluster.wait_brokers()
-    assert {partition.leader for partition in cluster.metadata(paused, topic).topics[0].partitions} == {1, 2, 3}
+    wait_until(
+        lambda: {partition.leader for partition in cluster.metadata(paused, topic).topics[0].partitions} == {1, 2, 3},
+        "the partitions are led by all three again",
+    )

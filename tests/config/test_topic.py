@@ -149,16 +149,16 @@ def test_any_text_is_either_taken_or_refused_with_a_code(name: str, text: str) -
 
 def test_a_value_that_would_do_nothing_is_refused_with_the_reason_and_the_default_is_accepted() -> None:
     with pytest.raises(
-        KafkaError, match=r"Invalid value true for configuration unclean\.leader\.election\.enable: An unc"
+        KafkaError, match=r"Invalid value true for configuration remote\.storage\.enable: This broker has no"
     ):
-        validate_topic_config("unclean.leader.election.enable", "true")
-    validate_topic_config("unclean.leader.election.enable", "false")
+        validate_topic_config("remote.storage.enable", "true")
+    validate_topic_config("remote.storage.enable", "false")
 
 
 def test_such_a_value_that_was_stored_by_another_version_is_read_as_the_default() -> None:
-    assert TopicConfig.resolve({"unclean.leader.election.enable": "true"}) == TopicConfig()
+    assert TopicConfig.resolve({"remote.storage.enable": "true"}) == TopicConfig()
 
 
 def test_a_broker_default_of_a_refused_topic_config_is_refused_for_the_same_reason() -> None:
-    with pytest.raises(KafkaError, match="An unclean election is not offered"):
-        BrokerConfig.from_environment({"OTTLA_UNCLEAN_LEADER_ELECTION_ENABLE": "true"})
+    with pytest.raises(KafkaError, match="This broker has no tiered storage"):
+        BrokerConfig.from_environment({"OTTLA_LOG_LOCAL_RETENTION_MS": "5"})

@@ -16,7 +16,7 @@ from broker.handlers.pipeline import HANDLER_MODULES, Pipeline
 from broker.handlers.reply import CloseConnection, Deferred
 from broker.protocol import codec
 from broker.protocol import messages as m
-from broker.protocol.api import ApiKey
+from broker.protocol.api import PRIVATE_API_KEY_MIN, ApiKey
 from broker.protocol.header import skip_response_header
 from broker.protocol.registry import SERVED
 from broker.quotas.driver import Quotas
@@ -69,7 +69,7 @@ def decoded(answer: Any, api_key: ApiKey = ApiKey.HEARTBEAT) -> tuple[int, Any]:
 def test_every_served_api_has_a_handler(spec) -> None:
     module = importlib.import_module(f"broker.handlers.{HANDLER_MODULES[spec.key]}")
     assert spec.key == module.API
-    assert spec.internal == hasattr(module, "handle_private")
+    assert (spec.key >= PRIVATE_API_KEY_MIN) == hasattr(module, "handle_private")
     assert hasattr(module, "handle") or hasattr(module, "handle_raw") or hasattr(module, "handle_private")
 
 
@@ -175,3 +175,10 @@ async def test_stopping_ends_what_still_awaits(pipeline, connection, handle_with
 def test_frames_without_a_proper_header_end_the_connection(pipeline, connection, frame) -> None:
     with pytest.raises(CloseConnection):
         pipeline.handle(memoryview(frame), connection)
+
+
+def test_what_brokers_ask_each_other_is_not_for_clients(pipeline, connection) -> None:
+    request = m.AlterPartitionRequest(broker_id=1, broker_epoch=1, topics=[])
+    frame = memoryview(request_frame(ApiKey.ALTER_PARTITION, 3, request)[4:])
+    with pytest.raises(CloseConnection, match="not for the client listener"):
+        pipeline.handle(frame, connection)
