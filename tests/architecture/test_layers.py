@@ -56,6 +56,8 @@ DRIVERS = {
     "broker.transactions.markers": "sends transaction markers to partition leaders",
     "broker.transactions.gate": "asks transaction coordinators, here and on other brokers",
     "broker.cluster.driver": "performs the controller's transactions",
+    "broker.cluster.registration": "keeps the broker's session with the store",
+    "broker.cluster.duty": "commits the controller's decisions when something has changed",
     "broker.cluster.producer_ids": "takes blocks of producer ids from the store for the cluster driver",
 }
 IMPURE = frozenset({"asyncio", "time", "socket", "os", "threading", "subprocess", "datetime", "secrets", "uvloop"})

@@ -346,6 +346,26 @@ def elect_leaders(caller: Caller) -> None:
     assert result.partition_result[0].error_code == ErrorCode.ELECTION_NOT_NEEDED
 
 
+def alter_partition_reassignments(caller: Caller) -> None:
+    r = m.AlterPartitionReassignmentsRequest
+    partition = r.ReassignablePartition(partition_index=0, replicas=None)
+    message = r(topics=[r.ReassignableTopic(name=caller.topic, partitions=[partition])], timeout=5_000)
+    (topic,) = caller.call(ApiKey.ALTER_PARTITION_REASSIGNMENTS, message).responses
+    assert topic.partitions[0].error_code == ErrorCode.NO_REASSIGNMENT_IN_PROGRESS
+
+
+def update_features(caller: Caller) -> None:
+    r = m.UpdateFeaturesRequest
+    update = r.FeatureUpdateKey(feature="transaction.version", max_version_level=2, allow_downgrade=False)
+    (result,) = caller.call(ApiKey.UPDATE_FEATURES, r(feature_updates=[update], timeout=5_000)).results
+    assert result.error_code == 0
+
+
+def unregister_broker(caller: Caller) -> None:
+    answer = caller.call(ApiKey.UNREGISTER_BROKER, m.UnregisterBrokerRequest(broker_id=77))
+    assert answer.error_code == ErrorCode.BROKER_ID_NOT_REGISTERED
+
+
 def list_partition_reassignments(caller: Caller) -> None:
     answer = caller.call(ApiKey.LIST_PARTITION_REASSIGNMENTS, m.ListPartitionReassignmentsRequest(topics=None))
     assert (answer.error_code, answer.topics) == (0, [])
@@ -429,7 +449,10 @@ STORIES: dict[str, Story] = {
     "DELETE_GROUPS": delete_groups,
     "ELECT_LEADERS": elect_leaders,
     "INCREMENTAL_ALTER_CONFIGS": incremental_alter_configs,
+    "ALTER_PARTITION_REASSIGNMENTS": alter_partition_reassignments,
     "LIST_PARTITION_REASSIGNMENTS": list_partition_reassignments,
+    "UPDATE_FEATURES": update_features,
+    "UNREGISTER_BROKER": unregister_broker,
     "OFFSET_DELETE": offset_delete,
     "DESCRIBE_CLUSTER": describe_cluster,
     "DESCRIBE_PRODUCERS": describe_producers,
