@@ -6,9 +6,7 @@ says after a failure. The broker dies without warning in the middle and comes ba
 
 from __future__ import annotations
 
-import os
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -17,6 +15,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench import raw
 from tests.interop import apache, go_program
+from tests.interop.copying import Output
 from tests.support.broker_process import BrokerProcess
 from tests.support.wait import wait_until
 
@@ -80,29 +79,6 @@ def test_a_copy_is_exact_although_the_broker_is_killed(broker, copier: Copier) -
     assert process.returncode == 0, "\n".join(output.lines[-20:])
     copied = Counter(read_committed(broker.bootstrap, "out"))
     assert copied == Counter(values)
-
-
-class Output:
-    """Lines of a copier as they come."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.lines: list[str] = []
-        self._process = process
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    @property
-    def ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def join(self) -> None:
-        self._thread.join(10)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                self.lines.append(line.rstrip(os.linesep))
 
 
 def fill(bootstrap: str, values: list[str]) -> None:

@@ -14,18 +14,15 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from broker.client.blocking import Client
-from broker.client.errors import ClientConnectionError
-from broker.errors import KafkaError
+from tests.interop.copying import PARTITIONS, WAIT, Processor, committed, fill
 from tests.support.broker_process import BrokerProcess
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.interop
 
-WAIT = 10.0
-PARTITIONS = 4
 SMALL = {
     "OTTLA_OFFSETS_TOPIC_NUM_PARTITIONS": "4",
     "OTTLA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
@@ -61,92 +58,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield running
 
 
-class Processor:
-    """Copies ``source`` to ``sink``, partition by partition, a few records a transaction."""
-
-    def __init__(self, bootstrap: str, key: str, source: str, sink: str, batch: int = 5) -> None:
-        self.transactions = self.failures = 0
-        self._bootstrap = bootstrap
-        self._key = key
-        self._source, self._sink, self._batch = source, sink, batch
-
-    def run(self, counts: dict[int, int]) -> None:
-        """Until everything is copied, whatever fails meanwhile."""
-        while True:
-            try:
-                self._life(counts)
-                return
-            except KafkaException:
-                self.failures += 1
-                assert self.failures < 200, "it never gets anywhere"
-
-    def _life(self, counts: dict[int, int]) -> None:
-        common = {"bootstrap.servers": self._bootstrap, "reconnect.backoff.max.ms": 200}
-        producer = Producer({**common, "transactional.id": self._key, "linger.ms": 0, "transaction.timeout.ms": 10_000})
-        consumer = Consumer(
-            {
-                **common,
-                "group.id": self._key,
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-            }
-        )
-        try:
-            producer.init_transactions(WAIT)
-            known = consumer.committed([TopicPartition(self._source, index) for index in counts], timeout=WAIT)
-            positions = {one.partition: max(one.offset, 0) for one in known}
-            consumer.assign([TopicPartition(self._source, index, at) for index, at in positions.items()])
-            while any(positions[index] < counts[index] for index in counts):
-                self._transaction(producer, consumer, positions)
-        finally:
-            consumer.close()
-
-    def _transaction(self, producer: Producer, consumer: Consumer, positions: dict[int, int]) -> None:
-        messages = [one for one in consumer.consume(self._batch, timeout=1.0) if one.error() is None]
-        if not messages:
-            return
-        producer.begin_transaction()
-        for message in messages:
-            producer.produce(self._sink, message.value(), partition=message.partition())
-            positions[message.partition()] = message.offset() + 1
-        offsets = [TopicPartition(self._source, index, at) for index, at in positions.items()]
-        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), WAIT)
-        producer.commit_transaction(WAIT)
-        self.transactions += 1
-
-
-def fill(cluster: Cluster, topic: str, records: int) -> dict[int, int]:
-    """Records per partition, each with a value of its own."""
-    producer = Producer({"bootstrap.servers": cluster.bootstrap})
-    for number in range(records):
-        producer.produce(topic, b"%d" % number, partition=number % PARTITIONS)
-    assert producer.flush(WAIT) == 0
-    return dict(Counter(number % PARTITIONS for number in range(records)))
-
-
-def committed(client: Client, topic: str) -> list[bytes]:
-    values: list[bytes] = []
-    for index in range(PARTITIONS):
-        wait_until(lambda index=index: _is_settled(client, topic, index), f"nothing is open in partition {index}")  # type: ignore[misc]
-        end, offset = client.list_offsets(topic, {index: -1})[index].offset, 0
-        while offset < end:
-            fetched = client.fetch(topic, index, offset, read_committed=True, max_wait_ms=10)
-            values += [record.value or b"" for record in fetched.records]
-            offset = fetched.next_offset
-    return values
-
-
-def _is_settled(client: Client, topic: str, index: int) -> bool:
-    try:
-        stable, end = (
-            client.list_offsets(topic, {index: -1}, read_committed=stable)[index].offset for stable in (True, False)
-        )
-    except (KafkaError, ClientConnectionError):
-        return False
-    return stable == end
-
-
 def spread(client: Client, topic: str) -> set[int]:
     return {partition.leader for partition in client.metadata([topic]).topics[0].partitions}
 
@@ -157,7 +68,7 @@ def copy_through_deaths(cluster: Cluster, records: int, deaths: int, seed: int) 
         for topic in ("source", "sink"):
             client.create_topic(topic, PARTITIONS, 1)
             assert spread(client, topic) == {1, 2}
-        counts = fill(cluster, "source", records)
+        counts = fill(cluster.bootstrap, "source", records)
         processor = Processor(cluster.bootstrap, "copier", "source", "sink")
         working = threading.Thread(target=processor.run, args=(counts,), daemon=True)
         working.start()

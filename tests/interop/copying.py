@@ -1,0 +1,130 @@
+"""Copiers for transactions under faults: they read, write and commit offsets in one transaction, again and again.
+
+Ours is started anew whenever it fails, as an orchestrator would; a new one fences the old one by its transactional id.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections import Counter
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from broker.client.blocking import Client
+from broker.client.errors import ClientConnectionError
+from broker.errors import KafkaError
+from tests.support.wait import wait_until
+
+WAIT = 10.0
+PARTITIONS = 4
+
+
+class Processor:
+    """Copies ``source`` to ``sink``, partition by partition, a few records a transaction."""
+
+    def __init__(self, bootstrap: str, key: str, source: str, sink: str, batch: int = 5) -> None:
+        self.transactions = self.failures = 0
+        self._bootstrap = bootstrap
+        self._key = key
+        self._source, self._sink, self._batch = source, sink, batch
+
+    def run(self, counts: dict[int, int]) -> None:
+        """Until everything is copied, whatever fails meanwhile."""
+        while True:
+            try:
+                self._life(counts)
+                return
+            except KafkaException:
+                self.failures += 1
+                assert self.failures < 200, "it never gets anywhere"
+
+    def _life(self, counts: dict[int, int]) -> None:
+        common = {"bootstrap.servers": self._bootstrap, "reconnect.backoff.max.ms": 200}
+        producer = Producer({**common, "transactional.id": self._key, "linger.ms": 0, "transaction.timeout.ms": 10_000})
+        consumer = Consumer(
+            {
+                **common,
+                "group.id": self._key,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+            }
+        )
+        try:
+            producer.init_transactions(WAIT)
+            known = consumer.committed([TopicPartition(self._source, index) for index in counts], timeout=WAIT)
+            positions = {one.partition: max(one.offset, 0) for one in known}
+            consumer.assign([TopicPartition(self._source, index, at) for index, at in positions.items()])
+            while any(positions[index] < counts[index] for index in counts):
+                self._transaction(producer, consumer, positions)
+        finally:
+            consumer.close()
+
+    def _transaction(self, producer: Producer, consumer: Consumer, positions: dict[int, int]) -> None:
+        messages = [one for one in consumer.consume(self._batch, timeout=1.0) if one.error() is None]
+        if not messages:
+            return
+        producer.begin_transaction()
+        for message in messages:
+            producer.produce(self._sink, message.value(), partition=message.partition())
+            positions[message.partition()] = message.offset() + 1
+        offsets = [TopicPartition(self._source, index, at) for index, at in positions.items()]
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), WAIT)
+        producer.commit_transaction(WAIT)
+        self.transactions += 1
+
+
+class Output:
+    """Lines of a copier that is a process of its own, as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.lines: list[str] = []
+        self._process = process
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def join(self) -> None:
+        self._thread.join(10)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self.lines.append(line.rstrip(os.linesep))
+
+
+def fill(bootstrap: str, topic: str, records: int) -> dict[int, int]:
+    """Records per partition, each with a value of its own."""
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for number in range(records):
+        producer.produce(topic, b"%d" % number, partition=number % PARTITIONS)
+    assert producer.flush(WAIT) == 0
+    return dict(Counter(number % PARTITIONS for number in range(records)))
+
+
+def committed(client: Client, topic: str) -> list[bytes]:
+    values: list[bytes] = []
+    for index in range(PARTITIONS):
+        wait_until(lambda index=index: _is_settled(client, topic, index), f"nothing is open in partition {index}")  # type: ignore[misc]
+        end, offset = client.list_offsets(topic, {index: -1})[index].offset, 0
+        while offset < end:
+            fetched = client.fetch(topic, index, offset, read_committed=True, max_wait_ms=10)
+            values += [record.value or b"" for record in fetched.records]
+            offset = fetched.next_offset
+    return values
+
+
+def _is_settled(client: Client, topic: str, index: int) -> bool:
+    try:
+        stable, end = (
+            client.list_offsets(topic, {index: -1}, read_committed=stable)[index].offset for stable in (True, False)
+        )
+    except (KafkaError, ClientConnectionError):
+        return False
+    return stable == end
