@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from broker.errors import ErrorCode
+from broker.protocol import messages as m
+from broker.protocol.api import ApiKey
 from tests.support.cluster_process import ClusterProcess
-from tests.support.wait import wait_until
+from tests.support.topics import create_topic, delete_topic, set_topic_config
+from tests.support.wire import Wire
 
 
 def test_they_know_each_other_and_one_is_controller(cluster: ClusterProcess) -> None:
@@ -34,14 +38,39 @@ def test_another_one_becomes_controller_when_it_is_killed(cluster: ClusterProces
 
 def test_one_that_does_not_answer_is_given_up_and_comes_back(cluster: ClusterProcess) -> None:
     topic = cluster.create_topic(partitions=3, replication_factor=1)
-    led = {partition.leader for partition in cluster.metadata(1, topic).topics[0].partitions}
-    assert led == {1, 2, 3}
+    leaders = [cluster.leader(topic, partition) for partition in range(3)]
+    assert set(leaders) == {1, 2, 3}
     paused = next(broker_id for broker_id in (1, 2, 3) if broker_id != cluster.controller())
     cluster.pause(paused)
     cluster.wait_gone(paused)
     cluster.resume(paused)
-    cluster.wait_brokers()
-    wait_until(
-        lambda: {partition.leader for partition in cluster.metadata(paused, topic).topics[0].partitions} == {1, 2, 3},
-        "the partitions are led by all three again",
-    )
+    assert cluster.wait_leader(topic, leaders.index(paused)) == paused
+
+
+def test_what_one_of_them_acknowledges_all_of_them_show_at_once(cluster: ClusterProcess) -> None:
+    """Whoever is asked to change something, the next question goes to another one."""
+    for asked, other, third in ((1, 2, 3), (2, 3, 1), (3, 1, 2)):
+        with (
+            Wire(cluster.brokers[asked].port) as one,
+            Wire(cluster.brokers[other].port) as two,
+            Wire(cluster.brokers[third].port) as three,
+        ):
+            name = create_topic(one, replication_factor=3)
+            assert topic_error(two, name) is topic_error(three, name) is ErrorCode.NONE
+            set_topic_config(one, name, "retention.ms", "1234567")
+            assert retention_ms(two, name) == retention_ms(three, name) == "1234567"
+            delete_topic(one, name)
+            assert topic_error(two, name) is topic_error(three, name) is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def topic_error(wire: Wire, name: str) -> ErrorCode:
+    request = m.MetadataRequest
+    question = request(topics=[request.MetadataRequestTopic(name=name)], allow_auto_topic_creation=False)
+    return ErrorCode(wire.call(ApiKey.METADATA, 12, question).topics[0].error_code)
+
+
+def retention_ms(wire: Wire, name: str) -> str:
+    request = m.DescribeConfigsRequest
+    resource = request.DescribeConfigsResource(resource_type=2, resource_name=name, configuration_keys=["retention.ms"])
+    answer = wire.call(ApiKey.DESCRIBE_CONFIGS, 4, request(resources=[resource]))
+    return answer.results[0].configs[0].value

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.commandline.log_files import partition_of
 from broker.storage.checkpoints import HIGH_WATERMARK_FILE, PARTITION_METADATA_FILE, decode_offsets
 from broker.types import TopicPartition
 
@@ -52,6 +53,8 @@ def replicas_of(data_directories: Mapping[int, Path]) -> dict[str, dict[int, Pat
     found: dict[str, dict[int, Path]] = {}
     for broker_id, data_directory in data_directories.items():
         for metadata in data_directory.glob(f"*-*/{PARTITION_METADATA_FILE}"):
+            if partition_of(str(metadata.parent)) is None:
+                continue  # deleted, or on its way out
             found.setdefault(metadata.parent.name, {})[broker_id] = metadata.parent
     return {name: _of_one_topic(replicas) for name, replicas in found.items()}
 
