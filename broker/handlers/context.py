@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from broker.client_metrics.instances import ClientInstances
 from broker.quotas.driver import Quotas
+from broker.quotas.replication import ReplicationThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,5 +131,7 @@ class Services:
     cluster_secret: bytes
     quotas: Quotas = field(default_factory=Quotas)
     client_instances: ClientInstances = field(default_factory=ClientInstances)
+    leader_throttle: ReplicationThrottle = field(default_factory=ReplicationThrottle)
+    """Of what followers copy from here."""
     connections: Connections = field(init=False)
     """The server needs the pipeline, which needs this: ``app.py`` sets it as soon as there is a server."""

@@ -13,6 +13,7 @@ from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
 from broker.handlers.fetch_reading import Reading
 from broker.handlers.leader_hints import HINTS_IN_FETCH_FROM, node_endpoints
+from broker.handlers.replica_reading import ReplicaReading
 from broker.handlers.throttling import fetch_throttle_ms
 from broker.partition.driver import Partition
 from broker.partition.fetch_session import FetchSession, SessionPartition, SuspendedFetch, next_epoch
@@ -32,6 +33,10 @@ class FetchContext(Protocol):
     @property
     def size(self) -> int:
         """Partitions it holds in memory after a look."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the last look found a high watermark that a follower has not been told of: worth an answer soon."""
 
     def collect(self) -> int:
         """Look at what the request is about; how many bytes are missing to an answer (≤ 0: answer now)."""
@@ -68,10 +73,21 @@ def encode_error(request: Request, code: ErrorCode) -> Pieces:
     return encode_fetch_response(request.api_version, request.correlation_id, 0, int(code), 0, ())
 
 
+def is_replica(request: Request, fetch: FetchRequest) -> bool:
+    """A follower: only the internal listener, which knows the cluster secret, believes a replica id."""
+    return fetch.replica_id >= 0 and request.connection.listener == "internal"
+
+
+def _reading(request: Request, fetch: FetchRequest, services: Services, first: bool) -> Reading | ReplicaReading:
+    if is_replica(request, fetch):
+        return ReplicaReading(fetch, services, first=first)
+    return Reading(fetch, request.api_version, services)
+
+
 class FullFetch:
     """All partitions of the request. Begins a session if it asks for one and the cache has room."""
 
-    __slots__ = ("_fetch", "_found_bytes", "_partitions", "_request", "_services", "_topics")
+    __slots__ = ("_fetch", "_partitions", "_reading", "_request", "_services", "_topics")
 
     def __init__(self, request: Request, fetch: FetchRequest, services: Services) -> None:
         self._request = request
@@ -80,10 +96,15 @@ class FullFetch:
         self._topics: list[tuple[str | None, bytes | None, list[FetchPartitionResult]]] = []
         self._partitions: list[Partition | None] = []
         """In the order of the request."""
-        self._found_bytes = 0
+        self._reading: Reading | ReplicaReading | None = None
+
+    @property
+    def has_news(self) -> bool:
+        """A follower that begins a session gets it soon: from then on it is told what changes."""
+        return is_replica(self._request, self._fetch)
 
     def collect(self) -> int:
-        reading = Reading(self._fetch, self._request.api_version, self._services)
+        self._reading = reading = _reading(self._request, self._fetch, self._services, self._reading is None)
         look = reading.look
         self._topics = topics = []
         self._partitions = partitions = []
@@ -94,18 +115,19 @@ class FullFetch:
                 result, partition = look(name, topic_id, entry)
                 results.append(result)
                 partitions.append(partition)
-        self._found_bytes = reading.found_bytes
         return reading.missing_bytes if partitions else 0
 
     def answer(self) -> Pieces:
+        reading = self._reading
+        assert reading is not None, "an answer comes from a look"
         if self._services.quotas.active and (
-            wait_ms := fetch_throttle_ms(self._request, self._services, self._found_bytes)
+            wait_ms := fetch_throttle_ms(self._request, self._services, reading.found_bytes)
         ):
             return encode_throttled(self._request, 0, wait_ms)
         at = 0
         for _, _, results in self._topics:
             for result in results:
-                _count_out(self._partitions[at], result)
+                _count_out(reading, self._partitions[at], result)
                 at += 1
         session_id = 0
         if self._fetch.session_epoch == FULL_EPOCH and self._partitions:
@@ -117,14 +139,20 @@ class FullFetch:
         return len(self._partitions)
 
     def park(self, waiting: SuspendedFetch) -> None:
+        replica = is_replica(self._request, self._fetch)
         for partition in self._partitions:
-            if partition is not None:
+            if partition is None:
+                continue
+            if replica:
+                partition.add_replica_waiter(waiting)
+            else:
                 partition.add_fetch_waiter(waiting, self._fetch.isolation_level)
 
     def unpark(self, waiting: SuspendedFetch) -> None:
         for partition in self._partitions:
             if partition is not None:
                 partition.remove_fetch_waiter(waiting)
+                partition.remove_replica_waiter(waiting)
 
     def _begin_session(self) -> int:
         """The id of the new session; 0 if there is no room for one."""
@@ -132,7 +160,7 @@ class FullFetch:
         now_ms = int(self._services.clock.monotonic() * 1_000)
         session = sessions.create(
             len(self._partitions),
-            privileged=fetch.replica_id >= 0,
+            privileged=is_replica(self._request, fetch),
             uses_topic_ids=self._request.api_version >= TOPIC_IDS_FROM,
             now_ms=now_ms,
         )
@@ -155,7 +183,7 @@ class FullFetch:
 class IncrementalFetch:
     """What is new in a session whose epoch was found right and which this request has moved on."""
 
-    __slots__ = ("_epoch", "_fetch", "_found_bytes", "_looked", "_request", "_services", "_session")
+    __slots__ = ("_epoch", "_fetch", "_looked", "_reading", "_request", "_services", "_session")
 
     def __init__(self, request: Request, fetch: FetchRequest, session: FetchSession, services: Services) -> None:
         self._request = request
@@ -164,31 +192,37 @@ class IncrementalFetch:
         self._services = services
         self._epoch = next_epoch(fetch.session_epoch)
         self._looked: list[tuple[SessionPartition, FetchPartitionResult, Partition | None]] = []
-        self._found_bytes = 0
+        self._reading: Reading | ReplicaReading | None = None
+
+    @property
+    def has_news(self) -> bool:
+        return self._session.privileged and any(
+            result.high_watermark != known.high_watermark for known, result, _ in self._looked
+        )
 
     def collect(self) -> int:
-        reading = Reading(self._fetch, self._request.api_version, self._services)
+        self._reading = reading = _reading(self._request, self._fetch, self._services, self._reading is None)
         self._looked = looked = []
         for known in tuple(self._session.dirty):
             result, partition = reading.look(known.name, known.topic_id, known.entry)
             if result.error_code == _UNKNOWN_TOPIC_ID and known.name is not None:
                 result = result._replace(error_code=self._why_unknown(known.name))
             looked.append((known, result, partition))
-        self._found_bytes = reading.found_bytes
         return reading.missing_bytes
 
     def answer(self) -> Pieces:
-        session, isolation_level = self._session, self._fetch.isolation_level
+        session, isolation_level, reading = self._session, self._fetch.isolation_level, self._reading
+        assert reading is not None, "an answer comes from a look"
         if session.epoch != self._epoch:
             return encode_error(self._request, ErrorCode.INVALID_FETCH_SESSION_EPOCH)
         if self._services.quotas.active and (
-            wait_ms := fetch_throttle_ms(self._request, self._services, self._found_bytes)
+            wait_ms := fetch_throttle_ms(self._request, self._services, reading.found_bytes)
         ):
             return encode_throttled(self._request, session.id, wait_ms)
         topics: dict[str | bytes | None, tuple[str | None, bytes | None, list[FetchPartitionResult]]] = {}
         for known, result, partition in self._looked:
             known.bind(partition)
-            _count_out(partition, result)
+            _count_out(reading, partition, result)
             if known.tell(result, isolation_level):
                 key = known.topic_id if session.uses_topic_ids else known.name
                 topic = topics.get(key)
@@ -225,7 +259,7 @@ def context_of(request: Request, fetch: FetchRequest, services: Services) -> Fet
         if session is not None:
             sessions.remove(session)
         return FullFetch(request, fetch, services)
-    if session is None:
+    if session is None or session.privileged != is_replica(request, fetch):
         return ErrorCode.FETCH_SESSION_ID_NOT_FOUND
     if session.epoch != fetch.session_epoch:
         return ErrorCode.INVALID_FETCH_SESSION_EPOCH
@@ -255,7 +289,7 @@ def _continue(
     return IncrementalFetch(request, fetch, session, services)
 
 
-def _count_out(partition: Partition | None, result: FetchPartitionResult) -> None:
+def _count_out(reading: Reading | ReplicaReading, partition: Partition | None, result: FetchPartitionResult) -> None:
     if result.records:
         assert partition is not None, "records come from a partition"
-        partition.bytes_out_total += sum(map(len, result.records))
+        reading.count_out(partition, result)

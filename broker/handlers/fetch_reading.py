@@ -86,6 +86,10 @@ class Reading:
             self._budget -= size
         return _success(partition, entry, records, diverging, aborted), partition
 
+    def count_out(self, partition: Partition, result: FetchPartitionResult) -> None:
+        """An answer with records of ``partition`` leaves."""
+        partition.bytes_out_total += sum(map(len, result.records))
+
     def _failure(
         self, name: str | None, topic_id: bytes | None, partition: int, error: KafkaError
     ) -> FetchPartitionResult:

@@ -3,7 +3,9 @@
 Versions: v2 isolation level, v4 leader epochs, v6 flexible, v7 max timestamp (-3), v8 earliest local (-4), v9 latest
 tiered (-5), v11 earliest pending upload (-6). A special timestamp older than its version is UNSUPPORTED_VERSION.
 As in Kafka without tiered storage, -4 is the earliest offset and -5/-6 answer "none". A time beyond the last record is
-offset -1, timestamp -1 and no error.
+offset -1, timestamp -1 and no error. Right after an election, until the followers have confirmed what the leader's log
+held then, the latest offset and times that are not found below it are OFFSET_NOT_AVAILABLE (LEADER_NOT_AVAILABLE before v5):
+what a client was told never goes back (KIP-207). A replica on the internal listener sees up to the log end.
 Deviations: none.
 """
 
@@ -32,6 +34,10 @@ _SINCE_VERSION = {
 }
 _DEBUGGING_REPLICA_ID = -2
 """Kafka's tools ask as nobody in particular and see up to the log end."""
+
+_NOT_SETTLED_FROM = 5
+_NOT_SETTLED = ErrorCode.OFFSET_NOT_AVAILABLE
+_NOT_SETTLED_BEFORE = ErrorCode.LEADER_NOT_AVAILABLE
 
 Found = tuple[int, int, int]
 """offset, timestamp, leader epoch"""
@@ -66,16 +72,25 @@ def _partition(
         refusal = partition.state.epoch_refusal(entry.current_leader_epoch)
         if refusal is not None:
             raise KafkaError(refusal)
-        if message.replica_id == _DEBUGGING_REPLICA_ID:
-            upto_offset = partition.log.log_end_offset
+        replica = message.replica_id >= 0 and request.connection.listener == "internal"
+        if replica or message.replica_id == _DEBUGGING_REPLICA_ID:
+            offset, timestamp, epoch = _find(partition, entry.timestamp, partition.log.log_end_offset)
         else:
-            upto_offset = partition.readable_offset(message.isolation_level)
-        offset, timestamp, epoch = _find(partition, entry.timestamp, upto_offset)
+            offset, timestamp, epoch = _find(
+                partition, entry.timestamp, partition.readable_offset(message.isolation_level)
+            )
+            if not partition.state.offsets_are_settled and (entry.timestamp == LATEST or _is_search(entry, offset)):
+                raise KafkaError(_NOT_SETTLED if request.api_version >= _NOT_SETTLED_FROM else _NOT_SETTLED_BEFORE)
     except KafkaError as error:
         return m.ListOffsetsResponse.ListOffsetsPartitionResponse(partition_index=index, error_code=int(error.code))
     return m.ListOffsetsResponse.ListOffsetsPartitionResponse(
         partition_index=index, offset=offset, timestamp=timestamp, leader_epoch=epoch
     )
+
+
+def _is_search(entry: Any, offset: int) -> bool:
+    """Whether a search by time found nothing that may be told yet."""
+    return offset == NO_OFFSET and (entry.timestamp >= 0 or entry.timestamp == MAX_TIMESTAMP)
 
 
 def _find(partition: Partition, timestamp: int, upto_offset: int) -> Found:

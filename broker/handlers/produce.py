@@ -58,11 +58,23 @@ Result = tuple[int, int, int, int, int, Any, str | None]
 class ParkedProduce(Deferred):
     """An acks=all answer on its way: released by the partitions, or by ``request.timeout.ms``."""
 
-    __slots__ = ("_manager", "_places", "_request", "_services", "_topics", "_waiting", "deadline", "partitions")
+    __slots__ = (
+        "_manager",
+        "_places",
+        "_request",
+        "_services",
+        "_topics",
+        "_waiting",
+        "deadline",
+        "partitions",
+        "patient",
+    )
 
-    def __init__(self, request: Request, topics: list, services: Services, deadline: float) -> None:
+    def __init__(self, request: Request, topics: list, services: Services, deadline: float, *, patient: bool) -> None:
+        """``patient``: acks=1, which waits for the disk alone and has no interest in the in-sync set."""
         super().__init__()
         request.drop_body()
+        self.patient = patient
         self._request = request
         self._services = services
         self._manager = services.partitions
@@ -142,7 +154,8 @@ def handle_raw(request: Request, services: Services) -> Reply:
             raise CloseConnection("an acks=0 produce failed")
         return None
     if appended:
-        parked = ParkedProduce(request, topics, services, services.clock.monotonic() + produce.timeout_ms / 1_000)
+        deadline = services.clock.monotonic() + produce.timeout_ms / 1_000
+        parked = ParkedProduce(request, topics, services, deadline, patient=produce.acks != -1)
         for place in appended:
             parked.park(*place)
         if parked.waiting:

@@ -19,7 +19,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from broker.errors import ErrorCode, KafkaError
-from broker.partition.fetch_waiters import READ_COMMITTED, FetchWaiter, FetchWaiters
+from broker.partition.fetch_waiters import (
+    LOOK_AGAIN,
+    READ_COMMITTED,
+    FetchWaiter,
+    FetchWaiters,
+    ReplicaWaiter,
+)
 from broker.partition.state import ACKS_ALL, Effects, HighWatermarkAdvanced, PartitionState, ProposeIsr
 from broker.protocol.markers import build_marker
 from broker.storage.verification import Proof
@@ -52,6 +58,8 @@ class CommitWaiter(Protocol):
     """Something that waits for an append to be committed. ``slot`` is its own note of which append."""
 
     done: bool
+    patient: bool
+    """Waits on while too few replicas are in sync, instead of being told NOT_ENOUGH_REPLICAS_AFTER_APPEND."""
 
     def on_committed(self, slot: int) -> None: ...
 
@@ -59,9 +67,11 @@ class CommitWaiter(Protocol):
 
 
 class FutureWaiter:
-    """A commit waiter for code that awaits (coordinators)."""
+    """A commit waiter for code that awaits (coordinators): what they appended stands, and they have their own deadlines."""
 
     __slots__ = ("done", "future")
+
+    patient = True
 
     def __init__(self, future: asyncio.Future[None]) -> None:
         self.future = future
@@ -87,6 +97,7 @@ class Partition:
         "_flush_messages",
         "_forced_offset",
         "_on_propose_isr",
+        "_replica_waiters",
         "bytes_in_total",
         "bytes_out_total",
         "flush_ms",
@@ -94,6 +105,7 @@ class Partition:
         "last_flush_ms",
         "log",
         "records_in_total",
+        "replica_bytes_out_total",
         "state",
         "topic_id",
         "topic_partition",
@@ -119,6 +131,8 @@ class Partition:
         self.bytes_in_total = 0
         self.bytes_out_total = 0
         self.records_in_total = 0
+        self.replica_bytes_out_total = 0
+        """Sent to followers; ``bytes_out_total`` is what consumers got."""
         self.last_append_ms: TimestampMs = NO_TIMESTAMP
         self.flush_ms = NEVER
         """``flush.ms``"""
@@ -133,6 +147,8 @@ class Partition:
         self._on_propose_isr = on_propose_isr
         self._commit_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
         self._fetch_waiters = FetchWaiters()
+        self._replica_waiters: dict[ReplicaWaiter, None] = {}
+        """Followers that have all there is. Told of appends, not of what is committed."""
 
     # Facts ------------------------------------------------------------------------------------------
 
@@ -208,6 +224,8 @@ class Partition:
             self.last_append_ms = now_ms
             if appended.last_offset >= self._flush_due_offset - 1:
                 self._force_flush(appended.last_offset + 1)
+            if self._replica_waiters:
+                self._wake_replicas(appended.byte_count)
             effects = state.on_append(appended.last_offset + 1)
             if effects:
                 self._perform(effects, appended.byte_count)
@@ -332,15 +350,34 @@ class Partition:
             return ()
         return self.log.read(offset, max_bytes, upto_offset=upto_offset, at_least_one=at_least_one)
 
+    def read_as_replica(self, offset: Offset, max_bytes: int, *, at_least_one: bool) -> Sequence[Buffer]:
+        """Whole batches up to the log end, for a copy of the log: also those that compaction has emptied."""
+        log = self.log
+        end = log.log_end_offset
+        if offset == end or (max_bytes <= 0 and not at_least_one):
+            return ()
+        return log.read(offset, max_bytes, upto_offset=end, at_least_one=at_least_one, empty_alone=True)
+
     def add_fetch_waiter(self, waiter: FetchWaiter, isolation_level: int) -> None:
         self._fetch_waiters.add(waiter, isolation_level, self.last_stable_offset, self.state.high_watermark)
 
     def remove_fetch_waiter(self, waiter: FetchWaiter) -> None:
         self._fetch_waiters.remove(waiter)
 
+    def add_replica_waiter(self, waiter: ReplicaWaiter) -> None:
+        self._replica_waiters[waiter] = None
+
+    def remove_replica_waiter(self, waiter: ReplicaWaiter) -> None:
+        self._replica_waiters.pop(waiter, None)
+
     def wake_fetch_waiters(self) -> None:
-        """Let every long poll look again: leadership, epoch or existence changed."""
+        """Let every long poll look again: leadership, epoch, log start or existence changed."""
         self._fetch_waiters.wake()
+        self._wake_replicas(LOOK_AGAIN)
+
+    def _wake_replicas(self, byte_count: int) -> None:
+        for waiter in tuple(self._replica_waiters):
+            waiter.on_data(byte_count)
 
     # Effects ----------------------------------------------------------------------------------------
 
@@ -358,8 +395,13 @@ class Partition:
                     waiters.advanced(byte_count, stable, self.state.high_watermark)
                 if self._commit_waiters:
                     self._release_committed()
-            else:
+                if self._replica_waiters:
+                    for replica in tuple(self._replica_waiters):
+                        replica.on_high_watermark()
+            elif isinstance(effect, ProposeIsr):
                 self._on_propose_isr(self, effect)
+            else:
+                self._refuse_impatient()
 
     def _release_committed(self) -> None:
         waiters = self._commit_waiters
@@ -367,6 +409,15 @@ class Partition:
         while waiters and waiters[0][0] < committed:
             _, waiter, slot = waiters.popleft()
             waiter.on_committed(slot)
+
+    def _refuse_impatient(self) -> None:
+        """Too few are in sync for acks=all. What is appended stays, and may be committed when others are back."""
+        waiters, self._commit_waiters = self._commit_waiters, deque()
+        for offset, waiter, slot in waiters:
+            if waiter.patient:
+                self._commit_waiters.append((offset, waiter, slot))
+            else:
+                waiter.on_commit_failed(slot, ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND)
 
     def fail_waiters(self, code: ErrorCode) -> None:
         """Nothing appended here will be committed by us any more (deleted, resigned, log directory failed)."""

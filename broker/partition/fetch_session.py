@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from broker.partition.driver import Partition
-from broker.partition.fetch_waiters import READ_COMMITTED, FetchWaiter
+from broker.partition.fetch_waiters import READ_COMMITTED, FetchWaiter, ReplicaWaiter
 from broker.protocol.fetch import FetchPartition, FetchPartitionResult
 
 EPOCH_MAX = 2**31 - 1
@@ -37,7 +37,7 @@ PartitionKey = tuple[str | bytes | None, int]
 """(topic name or topic id, partition): as the session's requests name it"""
 
 
-class SuspendedFetch(FetchWaiter, Protocol):
+class SuspendedFetch(FetchWaiter, ReplicaWaiter, Protocol):
     """The parked request of a session."""
 
     def supersede(self) -> None:
@@ -87,6 +87,17 @@ class SessionPartition:
         else:
             self.unwatch()
 
+    def on_high_watermark(self) -> None:
+        """Only a follower's: what it has is committed now. Told of it soon, but it is nothing to read."""
+        session = self.session
+        if not self.dirty:
+            self.dirty = True
+            session.dirty[self] = None
+        if session.parked is not None:
+            session.parked.on_high_watermark()
+        else:
+            self.unwatch()
+
     def bind(self, partition: Partition | None) -> None:
         """What the name or id means now."""
         if partition is not self.partition:
@@ -98,13 +109,19 @@ class SessionPartition:
     def watch(self) -> None:
         if not self.watching and self.partition is not None:
             self.watching = True
-            self.partition.add_fetch_waiter(self, self.session.isolation_level)
+            if self.session.privileged:
+                self.partition.add_replica_waiter(self)
+            else:
+                self.partition.add_fetch_waiter(self, self.session.isolation_level)
 
     def unwatch(self) -> None:
         if self.watching:
             self.watching = False
             assert self.partition is not None
-            self.partition.remove_fetch_waiter(self)
+            if self.session.privileged:
+                self.partition.remove_replica_waiter(self)
+            else:
+                self.partition.remove_fetch_waiter(self)
 
     def tell(self, result: FetchPartitionResult, isolation_level: int) -> bool:
         """Note what ``result`` tells the reader; whether it has to be told at all."""
@@ -126,9 +143,12 @@ class SessionPartition:
 
     def settle(self, result: FetchPartitionResult, isolation_level: int) -> None:
         """After an answer: clean if a further look would find nothing; behind the others if it has had its turn."""
-        dirty = self.session.dirty
-        readable = result.last_stable_offset if isolation_level == READ_COMMITTED else result.high_watermark
-        self.dirty = self.partition is None or self.high_watermark == UNTOLD or self.entry.fetch_offset < readable
+        dirty, partition = self.session.dirty, self.partition
+        if self.session.privileged:
+            readable = UNTOLD if partition is None else partition.log.log_end_offset
+        else:
+            readable = result.last_stable_offset if isolation_level == READ_COMMITTED else result.high_watermark
+        self.dirty = partition is None or self.high_watermark == UNTOLD or self.entry.fetch_offset < readable
         if not self.dirty:
             dirty.pop(self, None)
             self.watch()

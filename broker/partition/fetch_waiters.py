@@ -21,6 +21,15 @@ class FetchWaiter(Protocol):
     def on_data(self, byte_count: int) -> None: ...
 
 
+class ReplicaWaiter(Protocol):
+    """A follower's long poll. Told of what is appended, whether or not it is committed."""
+
+    def on_data(self, byte_count: int) -> None: ...
+
+    def on_high_watermark(self) -> None:
+        """The high watermark moved: worth telling soon, though not at once."""
+
+
 class FetchWaiters:
     __slots__ = ("_committed_count", "_held_back", "_stable_offset", "_waiters")
 

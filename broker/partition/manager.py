@@ -17,7 +17,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from broker import limits
 from broker.clock import Clock
@@ -27,8 +27,10 @@ from broker.partition.disk_guard import DiskGuard
 from broker.partition.driver import NEVER, Partition
 from broker.partition.flush import FlushScheduler
 from broker.partition.maintenance import Maintenance
+from broker.partition.ports import IsrProposer, LeadershipListener, ReplicationListener
+from broker.partition.roles import Roles
 from broker.partition.state import PartitionState, ProposeIsr
-from broker.partition.waiting import LongPoll, ParkedAnswer, Waiting
+from broker.partition.waiting import FollowerPoll, LongPoll, ParkedAnswer, Waiting
 from broker.types import BrokerId, TopicId, TopicPartition
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ LogDirDescription: TypeAlias = tuple[str, ErrorCode, int, int, list[tuple[str, i
 -1 bytes are unknown."""
 
 TICK_SECONDS = 0.25
+ISR_TICK_SECONDS_MAX = 1.0
+"""A follower's lag is measured to about this."""
 FETCH_ANSWER_BYTES = (
     (limits.UNSENT_BYTES_MAX // 4, 8 * limits.MIB),
     (limits.UNSENT_BYTES_MAX // 2, 1 * limits.MIB),
@@ -62,14 +66,6 @@ class ManagerStatistics:
     offline_log_dir_reason: str
     disk_free_bytes: int
     disk_total_bytes: int
-
-
-class LeadershipListener(Protocol):
-    """Coordinators: told when this broker starts or stops leading a partition of their topic."""
-
-    def on_became_leader(self, partition: Partition) -> None: ...
-
-    def on_resigned(self, topic_partition: TopicPartition) -> None: ...
 
 
 class PartitionManager:
@@ -102,8 +98,10 @@ class PartitionManager:
         """Those whose ``compression.type`` is not the producer's: Produce has to look at them first."""
         self._flushed_by_time: dict[TopicPartition, Partition] = {}
         """Those with ``flush.ms``; few or none, and looked at every tick."""
-        self._listeners: dict[str, LeadershipListener] = {}
-        self._waiting = Waiting(loop.call_soon)
+        self._roles = Roles(node_id, lambda: int(clock.monotonic() * 1_000))
+        self._isr_proposer: IsrProposer | None = None
+        self._next_isr_tick = 0.0
+        self._waiting = Waiting(loop.call_soon, loop.call_later, loop.time)
         self._maintenance = Maintenance(
             log_dir=log_dir,
             partitions=self._partitions.values,
@@ -169,10 +167,14 @@ class PartitionManager:
 
     def listen(self, topic: str, listener: LeadershipListener) -> None:
         """Tell ``listener`` about the partitions of ``topic``, beginning with those led already."""
-        self._listeners[topic] = listener
-        for partition in tuple(self._partitions.values()):
-            if partition.topic_partition.topic == topic and partition.state.is_leader:
-                listener.on_became_leader(partition)
+        self._roles.listen(topic, listener, self._partitions.values())
+
+    def propose_isr_through(self, proposer: IsrProposer) -> None:
+        self._isr_proposer = proposer
+
+    def listen_replication(self, listener: ReplicationListener) -> None:
+        """Tell ``listener`` which partitions to copy from whom, beginning with those followed already."""
+        self._roles.listen_replication(listener)
 
     def apply(self, delta: ImageDelta) -> None:
         """Make the partitions of this broker what the new image says."""
@@ -210,8 +212,8 @@ class PartitionManager:
         partition.log.config = config
         self._note_config(partition, config)
         partition.perform(partition.state.set_min_insync_replicas(config.min_insync_replicas))
-        if self._image is not None and self._image.is_settled(self.node_id):
-            self._apply_role(partition, image)
+        assert self._image is not None, "partitions follow an image"
+        self._roles.apply(partition, image, settled=self._image.is_settled(self.node_id))
 
     def _note_config(self, partition: Partition, config: TopicConfig) -> None:
         """What is not looked up in the config at every turn."""
@@ -224,37 +226,6 @@ class PartitionManager:
             self._flushed_by_time[partition.topic_partition] = partition
         else:
             self._flushed_by_time.pop(partition.topic_partition, None)
-
-    def _apply_role(self, partition: Partition, image: PartitionImage) -> None:
-        state = partition.state
-        if image.leader_epoch == state.leader_epoch and image.leader == state.leader:
-            partition.perform(state.on_isr_decided(frozenset(image.isr), image.partition_epoch))
-            return
-        was_leader = state.is_leader
-        if image.leader == self.node_id:
-            effects = state.become_leader(
-                leader_epoch=image.leader_epoch,
-                partition_epoch=image.partition_epoch,
-                replicas=tuple(image.replicas),
-                isr=frozenset(image.isr),
-                log_end_offset=partition.log.log_end_offset,
-                high_watermark=max(state.high_watermark, partition.log.high_watermark, partition.log.log_start_offset),
-                now_ms=self._clock.wall_ms(),
-            )
-            partition.perform(effects)
-            partition.wake_fetch_waiters()
-            self._tell_leader(partition)
-            return
-        state.become_follower(
-            leader=image.leader,
-            leader_epoch=image.leader_epoch,
-            partition_epoch=image.partition_epoch,
-            replicas=tuple(image.replicas),
-            isr=frozenset(image.isr),
-        )
-        if was_leader:
-            partition.fail_waiters(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-            self._tell_resigned(partition.topic_partition)
 
     def _open_log(self, topic_partition: TopicPartition, topic_id: TopicId, config: TopicConfig) -> Log | None:
         """The log of a replica placed here; ``None`` while it is offline."""
@@ -272,7 +243,12 @@ class PartitionManager:
             return None
 
     def _add(self, topic_partition: TopicPartition, topic_id: TopicId, log: Log, config: TopicConfig) -> Partition:
-        state = PartitionState(self.node_id, min_insync_replicas=config.min_insync_replicas)
+        state = PartitionState(
+            self.node_id,
+            min_insync_replicas=config.min_insync_replicas,
+            log_end_offset=log.log_end_offset,
+            high_watermark=max(log.high_watermark, log.log_start_offset),
+        )
         partition = Partition(
             topic_partition,
             topic_id,
@@ -280,7 +256,7 @@ class PartitionManager:
             state,
             flush=self._flush,
             waits_for_flush=self._waits_for_flush,
-            on_propose_isr=self._on_propose_isr,
+            on_propose_isr=self._propose_isr,
         )
         self._partitions[topic_partition] = partition
         self._by_id[topic_id, topic_partition.partition] = partition
@@ -292,28 +268,19 @@ class PartitionManager:
             self._flushed_by_time.pop(topic_partition, None)
             self.recompressed.discard(topic_partition)
             self._by_id.pop((partition.topic_id, topic_partition.partition), None)
-            partition.state.is_leader = False
             self._flush.forget(partition)
-            partition.fail_waiters(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            self._tell_resigned(topic_partition)
+            self._roles.forget(partition)
         try:
             self.log_dir.delete_log(topic_partition)
         except OSError as error:
             logger.error("the log of the deleted partition %s stays on disk: %s", topic_partition, error)
 
-    def _tell_leader(self, partition: Partition) -> None:
-        listener = self._listeners.get(partition.topic_partition.topic)
-        if listener is not None:
-            listener.on_became_leader(partition)
-
-    def _tell_resigned(self, topic_partition: TopicPartition) -> None:
-        listener = self._listeners.get(topic_partition.topic)
-        if listener is not None:
-            listener.on_resigned(topic_partition)
-
-    def _on_propose_isr(self, partition: Partition, proposal: ProposeIsr) -> None:
-        """Followers do not exist before the cluster does, so nothing can ask for another in-sync set yet."""
-        raise AssertionError(f"{partition.topic_partition}: {proposal} on a broker without followers")
+    def _propose_isr(self, partition: Partition, proposal: ProposeIsr) -> None:
+        if self._isr_proposer is None:
+            # Not yet: the partition asks again with its next tick.
+            partition.perform(partition.state.on_proposal_refused())
+        else:
+            self._isr_proposer.propose(partition, proposal)
 
     # Waiting ----------------------------------------------------------------------------------------
 
@@ -327,6 +294,10 @@ class PartitionManager:
     def wake_later(self, poll: LongPoll) -> None:
         """A long poll has data: look at it once this input is used up, together with others."""
         self._waiting.wake_later(poll)
+
+    def tell_soon(self, poll: FollowerPoll) -> None:
+        """A follower's long poll has nothing to read, but a high watermark to hear of."""
+        self._waiting.tell_soon(poll)
 
     def wake_long_polls(self) -> None:
         self._waiting.wake_all()
@@ -370,6 +341,21 @@ class PartitionManager:
         if self.log_dir.failed_reason and not self._failure_is_told:
             self._tell_failure()  # an append found it out, not a flush
         self._maintenance.tick(now)
+        if now >= self._next_isr_tick:
+            self._tick_in_sync_sets(now)
+
+    def _tick_in_sync_sets(self, now: float) -> None:
+        """Who fell behind, who came back. At least every half of ``replica.lag.time.max.ms``."""
+        lag_ms_max = self._config().replica_lag_time_max_ms
+        self._next_isr_tick = now + min(lag_ms_max / 2_000, ISR_TICK_SECONDS_MAX)
+        if not self._roles.replicated or self._image is None:
+            return
+        now_ms = int(now * 1_000)
+        brokers = {broker.id: broker.epoch for broker in self._image.brokers.values()}
+        for partition in tuple(self._roles.replicated.values()):
+            effects = partition.state.on_tick(now_ms=now_ms, lag_ms_max=lag_ms_max, broker_epochs=brokers)
+            if effects:
+                partition.perform(effects)
 
     async def stop(self) -> None:
         """Flush everything, then leave the clean-shutdown marker."""

@@ -1,11 +1,14 @@
-"""What waits in this broker: acks=all answers with a deadline, and long polls that have something to look at.
+"""What waits in this broker: acks=all answers with a deadline, long polls that have something to look at, and followers
+that have only a high watermark to hear of.
 
-Owned by ``manager.py``. Neither costs a timer per request: deadlines are looked at by the manager's tick, and polls
-are woken together, once per turn of the event loop, however many appends concerned them.
+Owned by ``manager.py``. None of them costs a timer per request: deadlines are looked at by the manager's tick, polls
+are woken together, once per turn of the event loop, however many appends concerned them, and followers together a few
+milliseconds later.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -26,13 +29,34 @@ class LongPoll(Protocol):
     def look_again(self) -> None: ...
 
 
-class Waiting:
-    __slots__ = ("_awake", "_call_soon", "_parked")
+class FollowerPoll(Protocol):
+    done: bool
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def tell(self) -> None:
+        """Answer with what there is, if nothing was answered meanwhile."""
+
+
+NEWS_SECONDS = 0.01
+"""How long a high watermark that moved alone waits for records to travel with. Consumers next to a follower see what is
+committed this much later than they could; followers are asked half as often while records keep coming."""
+
+
+class Waiting:
+    __slots__ = ("_awake", "_call_later", "_call_soon", "_parked", "_time", "_untold")
+
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
+        time: Callable[[], float],
+    ) -> None:
         self._call_soon = call_soon
+        self._call_later = call_later
+        self._time = time
         self._parked: dict[ParkedAnswer, None] = {}
         self._awake: list[LongPoll] = []
+        self._untold: deque[tuple[float, FollowerPoll]] = deque()
+        """By the time at which they are due."""
 
     @property
     def parked_count(self) -> int:
@@ -61,6 +85,20 @@ class Waiting:
         if not self._awake:
             self._call_soon(self.wake_all)
         self._awake.append(poll)
+
+    def tell_soon(self, poll: FollowerPoll) -> None:
+        """Have ``poll`` answered in ``NEWS_SECONDS``, unless it is answered before."""
+        if not self._untold:
+            self._call_later(NEWS_SECONDS, self._tell_due)
+        self._untold.append((self._time() + NEWS_SECONDS, poll))
+
+    def _tell_due(self) -> None:
+        untold, now = self._untold, self._time()
+        while untold and (untold[0][1].done or untold[0][0] <= now):
+            _, poll = untold.popleft()
+            poll.tell()
+        if untold:
+            self._call_later(untold[0][0] - now, self._tell_due)
 
     def wake_all(self) -> None:
         while self._awake:

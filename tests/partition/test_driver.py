@@ -16,7 +16,8 @@ from tests.support.wait import eventually
 
 
 class Waiter:
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        self.patient = patient
         self.done = False
         self.told: list[tuple[int, ErrorCode]] = []
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker.errors import ErrorCode
-from broker.partition.state import ADVANCED, NOTHING, PartitionState, ProposeIsr
+from broker.partition.state import ADVANCED, NOTHING, TOO_FEW, PartitionState, ProposeIsr
 
 LAG_MS = 10_000
 
@@ -142,8 +142,86 @@ def test_a_follower_refuses_appends_and_never_exposes_more_than_it_has() -> None
     assert state.append_refusal(1) is ErrorCode.NOT_LEADER_OR_FOLLOWER
     state.on_truncated(6)
     assert state.high_watermark == 6
-    state.on_leader_high_watermark(100, 8)
+    assert state.on_leader_high_watermark(100, 8) == ADVANCED
     assert state.high_watermark == 8
+    assert state.on_leader_high_watermark(7, 9) is NOTHING
+    assert (state.high_watermark, state.log_end_offset) == (8, 9)
+
+
+def test_a_log_that_is_shorter_than_its_checkpoint_exposes_what_there_is() -> None:
+    assert PartitionState(1, log_end_offset=7, high_watermark=9).high_watermark == 7
+
+
+def test_a_follower_that_had_everything_for_long_has_its_time_from_the_append_on() -> None:
+    state = leader(replicas=(1, 2), isr=(1, 2))
+    state.on_append(10)
+    state.on_follower_fetch(2, 10, now_ms=1)
+    state.on_tick(now_ms=LAG_MS * 9, lag_ms_max=LAG_MS)
+    state.on_append(20)
+    assert state.on_tick(now_ms=LAG_MS * 10, lag_ms_max=LAG_MS) is NOTHING
+    assert state.on_tick(now_ms=LAG_MS * 10 + 1, lag_ms_max=LAG_MS) != NOTHING
+
+
+def test_a_follower_that_the_controller_refused_is_proposed_again_by_the_clock_when_it_has_nothing_new_to_fetch() -> (
+    None
+):
+    state = leader(isr=(1, 2))
+    state.on_append(10)
+    state.on_follower_fetch(2, 10, now_ms=1, broker_epoch=7)
+    assert state.on_follower_fetch(3, 10, now_ms=1, broker_epoch=8) != NOTHING
+    state.on_proposal_refused(not_before_ms=500)
+    assert state.on_follower_fetch(3, 10, now_ms=2, broker_epoch=8) is NOTHING
+    assert state.on_tick(now_ms=499, lag_ms_max=LAG_MS, broker_epochs={2: 7, 3: 8}) is NOTHING
+    assert state.on_tick(now_ms=500, lag_ms_max=LAG_MS, broker_epochs={2: 7, 3: 9}) is NOTHING
+    assert state.on_tick(now_ms=500, lag_ms_max=LAG_MS, broker_epochs={2: 7}) is NOTHING
+    assert state.on_tick(now_ms=500, lag_ms_max=LAG_MS, broker_epochs={2: 7, 3: 8}) == (
+        ProposeIsr(isr=frozenset({1, 2, 3}), leader_epoch=0, partition_epoch=0),
+    )
+
+
+def test_a_follower_with_a_registration_that_may_not_join_is_not_proposed() -> None:
+    state = leader(isr=(1, 2))
+    assert state.on_follower_fetch(3, 0, now_ms=1, broker_epoch=-1) is NOTHING
+
+
+def test_a_member_that_lost_what_is_committed_is_proposed_to_leave_at_once() -> None:
+    state = leader()
+    state.on_append(10)
+    for replica in (2, 3):
+        state.on_follower_fetch(replica, 10, now_ms=1)
+    assert state.on_follower_fetch(3, 4, now_ms=2) == (
+        ProposeIsr(isr=frozenset({1, 2}), leader_epoch=0, partition_epoch=0),
+    )
+    assert state.high_watermark == 10
+
+
+def test_offsets_are_settled_when_the_followers_have_confirmed_what_the_new_leader_has() -> None:
+    state = leader(log_end=10, high_watermark=4)
+    assert not state.offsets_are_settled
+    state.on_follower_fetch(2, 10, now_ms=1)
+    assert not state.offsets_are_settled
+    state.on_follower_fetch(3, 10, now_ms=1)
+    assert state.offsets_are_settled
+
+
+def test_producers_are_told_once_when_too_few_are_in_sync() -> None:
+    state = leader(min_insync=2)
+    assert state.on_isr_decided(frozenset({1, 2}), 1) is NOTHING
+    assert state.on_isr_decided(frozenset({1}), 2) == TOO_FEW
+    assert state.on_isr_decided(frozenset({1}), 3) is NOTHING
+    assert state.on_isr_decided(frozenset({1, 2}), 4) is NOTHING
+    assert state.set_min_insync_replicas(3) == TOO_FEW
+
+
+def test_other_replicas_in_the_same_epoch_keep_what_is_known_of_those_that_stay() -> None:
+    state = leader(replicas=(1, 2), isr=(1, 2))
+    state.on_append(10)
+    state.on_follower_fetch(2, 7, now_ms=1)
+    state.on_isr_decided(frozenset({1, 2}), 1, replicas=(1, 2, 3))
+    assert [state.followers[replica].log_end_offset for replica in (2, 3)] == [7, -1]
+    state.on_isr_decided(frozenset({1}), 2, replicas=(3, 1))
+    assert set(state.followers) == {3}
+    assert state.high_watermark == 10
 
 
 class NaiveTwin:
@@ -184,16 +262,49 @@ class PartitionStateMachine(RuleBasedStateMachine):
         self.twin.ends[1] += count
         self.follow(self.state.on_append(self.twin.ends[1]))
 
-    @rule(replica=st.sampled_from([2, 3]), back=st.integers(0, 6))
-    def fetch(self, replica, back) -> None:
+    @rule(replica=st.sampled_from([2, 3]), back=st.integers(0, 6), may_join=st.booleans())
+    def fetch(self, replica, back, may_join) -> None:
         offset = max(self.twin.ends[1] - back, self.twin.ends[replica], 0)
         self.twin.ends[replica] = offset
+        epoch = 0 if may_join else -1
+        self.follow(self.state.on_follower_fetch(replica, offset, now_ms=self.now_ms, broker_epoch=epoch))
+
+    @rule(replica=st.sampled_from([2, 3]), lost=st.integers(1, 6))
+    def lose_data(self, replica, lost) -> None:
+        """A follower whose disk forgot something asks for it again, whoever still counts it."""
+        if self.twin.ends[replica] < 0:
+            return
+        offset = max(self.twin.ends[replica] - lost, 0)
+        self.twin.ends[replica] = offset
+        counted = replica in self.twin.isr and self.twin.proposed is None
         self.follow(self.state.on_follower_fetch(replica, offset, now_ms=self.now_ms))
+        if counted and offset < self.state.high_watermark:
+            assert self.twin.proposed == self.twin.isr - {replica}
+
+    @rule(uncommitted=st.integers(0, 4))
+    def lose_and_regain_leadership(self, uncommitted) -> None:
+        """Another leader in between, that had all that is committed and some of what is not; ours follows it."""
+        end = min(self.state.high_watermark + uncommitted, self.twin.ends[1])
+        epoch = self.state.leader_epoch
+        shape = {"replicas": (1, 2, 3), "isr": frozenset(self.twin.isr)}
+        self.state.become_follower(leader=2, leader_epoch=epoch + 1, partition_epoch=0, **shape)
+        self.state.on_truncated(end)
+        self.twin.proposed = None
+        self.twin.ends = {1: end, 2: -1, 3: -1}
+        effects = self.state.become_leader(
+            leader_epoch=epoch + 2,
+            partition_epoch=0,
+            log_end_offset=end,
+            high_watermark=self.state.high_watermark,
+            now_ms=self.now_ms,
+            **shape,
+        )
+        self.follow(effects)
 
     @rule(milliseconds=st.integers(0, LAG_MS * 2))
     def pass_time(self, milliseconds) -> None:
         self.now_ms += milliseconds
-        self.follow(self.state.on_tick(now_ms=self.now_ms, lag_ms_max=LAG_MS))
+        self.follow(self.state.on_tick(now_ms=self.now_ms, lag_ms_max=LAG_MS, broker_epochs={2: 0, 3: 0}))
 
     @precondition(lambda self: self.twin.proposed is not None)
     @rule()
