@@ -37,9 +37,11 @@ from broker.metadata.store import MetadataStore, StoreError
 from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
 from broker.partition.fetch_session_cache import FetchSessionCache
+from broker.partition.isr_proposals import IsrProposals
 from broker.partition.manager import PartitionManager
 from broker.partition.recompressor import Recompressor
 from broker.quotas.driver import Quotas
+from broker.quotas.replication import ReplicationThrottle
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
@@ -105,6 +107,10 @@ class Broker:
             local=self._call_locally,
             request_timeout_ms=lambda: self.cluster.config.request_timeout_ms,
         )
+        self.isr_proposals = IsrProposals(
+            node_id=self.config.node_id, peers=self.peers, image=lambda: self.cluster.image, clock=self._clock
+        )
+        self.partitions.propose_isr_through(self.isr_proposals)
         self.transactions = TransactionCoordinator(
             node_id=self.config.node_id,
             config=self.config,
@@ -118,6 +124,7 @@ class Broker:
         await self.sampler.start()
         self.cluster.subscribe(self._hurry_telemetry)
         self.quotas = Quotas(self._clock)
+        self.leader_throttle = ReplicationThrottle()
         self.client_instances = ClientInstances()
         self.recompressor = Recompressor()
         services = self._services(secret)
@@ -133,7 +140,7 @@ class Broker:
             on_unsent=self.partitions.limit_answers,
         )
         services.connections = self.server
-        self.quotas.configure(self.cluster.config)
+        self._configure_quotas()
         self.client_instances.configure(self.cluster.image.client_metrics_configs)
         self.cluster.subscribe(self._on_image)
         self.partitions.start()
@@ -254,16 +261,22 @@ class Broker:
             ),
             cluster_secret=secret,
             quotas=self.quotas,
+            leader_throttle=self.leader_throttle,
             client_instances=self.client_instances,
         )
 
     def _on_image(self, delta: ImageDelta) -> None:
         """Connection limits, quotas and subscriptions may change while the broker runs."""
+        self.isr_proposals.on_image_changed()
         if delta.client_metrics_changed:
             self.client_instances.configure(delta.new.client_metrics_configs)
         if delta.broker_configs_changed:
-            self.quotas.configure(self.cluster.config)
+            self._configure_quotas()
             self.server.configure(self._server_settings())
+
+    def _configure_quotas(self) -> None:
+        self.quotas.configure(self.cluster.config)
+        self.leader_throttle.configure(self.cluster.config.leader_replication_throttled_rate)
 
     def _server_settings(self) -> ServerSettings:
         config = self.cluster.config
@@ -295,6 +308,7 @@ class Broker:
             ("sampler", self.sampler.stop()),
             ("transactions", self.transactions.stop()),
             ("groups", self.groups.stop()),
+            ("isr proposals", self.isr_proposals.stop()),
             ("peers", self.peers.close()),
             ("server", draining),
             ("pipeline", self.pipeline.stop()),

@@ -43,6 +43,9 @@ LONG, DOUBLE, LIST, CLASS = ConfigType.LONG, ConfigType.DOUBLE, ConfigType.LIST,
 HIGH, MEDIUM, LOW = Importance.HIGH, Importance.MEDIUM, Importance.LOW
 CLUSTER, PER_BROKER = UpdateMode.CLUSTER_WIDE, UpdateMode.PER_BROKER
 
+RACK_AWARE_SELECTOR = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+LEADER_SELECTOR = "org.apache.kafka.common.replica.LeaderSelector"
+"""Always the leader, like no selector at all."""
 _NO_SHARE_GROUPS = "Share groups (KIP-932) are not served yet."
 _REFUSED_DEFAULTS = {synonym: topic.refused for topic in TOPIC_CONFIGS.values() for synonym in topic.synonyms}
 """A default for all topics is refused for the same reason as the topic config itself."""
@@ -803,7 +806,14 @@ _NETWORK = (
 
 _REPLICATION = (
     _define(
-        "replica.lag.time.max.ms", LONG, 30_000, "A follower this far behind leaves the in-sync set.", importance=HIGH
+        "replica.lag.time.max.ms",
+        LONG,
+        30_000,
+        "A follower that has not had everything for this long leaves the in-sync set; producers with acks=all wait for it "
+        "until then.",
+        at_least(1),
+        importance=HIGH,
+        acts=True,
     ),
     _define("replica.fetch.max.bytes", INT, 1 * MIB, "Bytes a follower asks for per partition.", at_least(0)),
     _define("replica.fetch.wait.max.ms", INT, 500, "How long a leader may hold a follower's fetch.", importance=HIGH),
@@ -817,7 +827,15 @@ _REPLICATION = (
         "replica.socket.receive.buffer.bytes", INT, 64 * KIB, "SO_RCVBUF of a follower's connection.", importance=HIGH
     ),
     _define("num.replica.fetchers", INT, 1, "Connections of a follower to each leader.", importance=HIGH, mode=CLUSTER),
-    _define("replica.selector.class", CLASS, None, "How a replica close to the consumer is chosen."),
+    _define(
+        "replica.selector.class",
+        CLASS,
+        None,
+        "Kafka's name of the rule by which a consumer is sent to a replica near it: RackAwareReplicaSelector sends it to "
+        "an in-sync follower in its rack (KIP-392). None: consumers read from the leader, unless they ask a follower.",
+        one_of(RACK_AWARE_SELECTOR, LEADER_SELECTOR),
+        acts=True,
+    ),
     _define(
         "auto.leader.rebalance.enable",
         BOOLEAN,
@@ -838,9 +856,11 @@ _REPLICATION = (
         "leader.replication.throttled.rate",
         LONG,
         LONG_MAX,
-        "Bytes a second to throttled followers.",
+        "Bytes a second to followers outside the in-sync set, for partitions that their topic's "
+        "`leader.replication.throttled.replicas` names.",
         at_least(0),
         mode=PER_BROKER,
+        acts=True,
     ),
     _define(
         "follower.replication.throttled.rate",

@@ -177,7 +177,7 @@ _DEFINITIONS = (
         default=(),
         validator=throttled_replicas,
         valid_values="[partition:broker],[partition:broker],... or *",
-        refused=_NO_REPLICATION,
+        acts=True,
         documentation="Replicas served at no more than `leader.replication.throttled.rate` by their leader.",
     ),
     ConfigDef(

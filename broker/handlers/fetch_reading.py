@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from broker.config.broker_schema import RACK_AWARE_SELECTOR
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Services
 from broker.handlers.leader_hints import HINTS_IN_FETCH_FROM, current_leader
 from broker.partition.driver import Partition
 from broker.partition.fetch_waiters import READ_COMMITTED
+from broker.partition.replica_selection import preferred_read_replica
 from broker.protocol.fetch import FetchPartition, FetchPartitionResult, FetchRequest
 from broker.types import Buffer
 
 _NONE = int(ErrorCode.NONE)
 ZSTD_FROM = 10
 """Older clients are refused a topic that is configured to be zstd (KIP-110)."""
+FOLLOWERS_FROM = 11
+"""A consumer that can name its rack may read from a follower; older ones know leaders only (KIP-392)."""
 _NO_RECORDS: tuple[Buffer, ...] = ()
 
 
@@ -29,6 +33,7 @@ class Reading:
         "_budget",
         "_isolation_level",
         "_min_bytes",
+        "_rack",
         "_replica_id",
         "_services",
         "_version",
@@ -40,6 +45,7 @@ class Reading:
         self._services = services
         self._version = version
         self._replica_id = fetch.replica_id
+        self._rack = fetch.rack_id if services.cluster.config.replica_selector_class == RACK_AWARE_SELECTOR else ""
         self._isolation_level = fetch.isolation_level
         self._budget = min(fetch.max_bytes, services.config.fetch_max_bytes, services.partitions.fetch_answer_bytes_max)
         self._min_bytes = min(fetch.min_bytes, fetch.max_bytes, services.config.fetch_max_bytes)
@@ -60,10 +66,22 @@ class Reading:
         try:
             if self._replica_id >= 0:
                 raise KafkaError(ErrorCode.TOPIC_AUTHORIZATION_FAILED)
-            partition = self._services.partitions.resolve(name, topic_id, entry.partition)
+            partitions = self._services.partitions
+            if self._version >= FOLLOWERS_FROM:
+                partition = partitions.resolve_replica(name, topic_id, entry.partition)
+            else:
+                partition = partitions.resolve(name, topic_id, entry.partition)
             if self._version < ZSTD_FROM and partition.log.config.compression_type == "zstd":
                 raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
             diverging = check_epochs(partition, entry)
+            if self._rack and diverging is None:
+                preferred = preferred_read_replica(
+                    partition.state, self._services.cluster.image.brokers, self._rack, entry.fetch_offset
+                )
+                if preferred >= 0:
+                    self.urgent = True
+                    result = _success(partition, entry, _NO_RECORDS, None, None)
+                    return result._replace(preferred_read_replica=preferred), partition
             records: Sequence[Buffer] = _NO_RECORDS
             aborted: Sequence[tuple[int, int]] | None = () if self._isolation_level == READ_COMMITTED else None
             if diverging is not None:
@@ -109,6 +127,8 @@ def check_epochs(partition: Partition, entry: FetchPartition) -> tuple[int, int]
             raise KafkaError(refusal)
     if entry.last_fetched_epoch < 0:
         return None
+    if not partition.state.is_leader and entry.fetch_offset > partition.log.log_end_offset:
+        raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, "This follower is not there yet.")
     epoch, end_offset = partition.log.end_offset_for_epoch(entry.last_fetched_epoch)
     if epoch < 0 or end_offset < 0:
         raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)

@@ -131,6 +131,17 @@ class PartitionManager:
             raise self._why_not(topic.name, partition)
         return found
 
+    def resolve_replica(self, topic: str | None, topic_id: TopicId | None, partition: int) -> Partition:
+        """For readers whom a follower serves as well: the partition, led here or copied from a leader."""
+        found = (
+            self._by_id.get((topic_id, partition))
+            if topic_id is not None
+            else self._partitions.get((topic or "", partition))
+        )
+        if found is not None and found.state.leader >= 0 and not self._flush.failed_reason:
+            return found
+        return self.resolve(topic, topic_id, partition)
+
     def resolve(self, topic: str | None, topic_id: TopicId | None, partition: int) -> Partition:
         """By id where the request has one, else by name."""
         if topic_id is not None:

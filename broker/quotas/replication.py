@@ -26,9 +26,8 @@ class ReplicationThrottle:
         self._spec = WindowSpec()
         self._window = RateWindow()
 
-    def configure(self, bytes_per_second: int, spec: WindowSpec) -> None:
+    def configure(self, bytes_per_second: int) -> None:
         self._rate = bytes_per_second
-        self._spec = spec
         self.active = bytes_per_second < LONG_MAX
 
     def is_exceeded(self, now_ms: int) -> bool:

@@ -45,6 +45,7 @@ DRIVERS = {
     "broker.partition.manager": "driver of the set of partitions",
     "broker.partition.maintenance": "has checkpoints written and files unlinked in worker threads",
     "broker.partition.recompressor": "runs recompression in worker threads",
+    "broker.partition.isr_proposals": "asks the controller for in-sync sets",
     "broker.partition.flush": "runs the flush rounds of a log dir in a worker thread",
     "broker.groups.driver": "performs the effects of the groups' state machines",
     "broker.coordination.driver": "appends, replays, answers",
