@@ -8,7 +8,7 @@ sampled anew. 1,000 idle partitions cost 1,000 small tuples a second, no matter 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,18 +34,33 @@ class _Entry:
 
 
 class PartitionTable:
-    """``bytes_in_total`` and its siblings count for the whole broker and outlive deleted partitions."""
+    """``bytes_in_total`` and its siblings count for the whole broker and outlive deleted partitions; ``under_replicated``
+    and ``under_min_isr`` are of the moment, among the partitions that ``node_id`` leads."""
 
-    def __init__(self, node_id: BrokerId) -> None:
-        self._node_id = node_id
+    def __init__(self, node_id: BrokerId, wall_ms_of: Callable[[int], int]) -> None:
+        """``wall_ms_of`` turns a millisecond of the monotonic clock into one of the wall clock."""
         self.bytes_in_total = 0
         self.bytes_out_total = 0
+        self.replica_bytes_out_total = 0
         self.records_in_total = 0
+        self.isr_changes_total = 0
+        self._node_id = node_id
+        self._wall_ms_of = wall_ms_of
+        self._under_replicated: set[TopicPartition] = set()
+        self._under_min_isr: set[TopicPartition] = set()
         self._entries: dict[TopicPartition, _Entry] = {}
         self._offline_samples: dict[TopicPartition, PartitionSample] = {}
         self._leaderless: dict[TopicPartition, PartitionSample] = {}
         """Of the whole cluster, while this broker is controller."""
         self._image: ClusterImage | None = None
+
+    @property
+    def under_replicated(self) -> int:
+        return len(self._under_replicated)
+
+    @property
+    def under_min_isr(self) -> int:
+        return len(self._under_min_isr)
 
     def samples(self) -> list[PartitionSample]:
         return [entry.sample for entry in self._entries.values()] + list(self._offline_samples.values())
@@ -65,6 +80,8 @@ class PartitionTable:
                 changes.changed.append(sample)
         for topic_partition in self._entries.keys() - present:
             del self._entries[topic_partition]
+            self._under_replicated.discard(topic_partition)
+            self._under_min_isr.discard(topic_partition)
         if image_moved:
             self._leaderless = _leaderless(image) if image.controller_id == self._node_id else {}
         changes.changed.extend(self._update_offline(offline, present, image))
@@ -81,8 +98,9 @@ class PartitionTable:
         placed = entry.image if entry and not image_moved else _placement(image, partition.topic_partition)
         if entry is not None and entry.signature == signature and entry.image is placed:
             return None
-        sample = _sample(partition, placed)
+        sample = _sample(partition, placed, self._wall_ms_of)
         self._count(sample, entry.sample if entry else None)
+        self._judge(partition, sample, entry.sample if entry else None)
         if entry is not None and entry.sample == sample:
             entry.signature, entry.image = signature, placed
             return None
@@ -106,6 +124,13 @@ class PartitionTable:
         }
         return [sample for key, sample in self._offline_samples.items() if before.get(key) != sample]
 
+    def _judge(self, partition: Partition, sample: PartitionSample, before: PartitionSample | None) -> None:
+        key, leads = partition.topic_partition, sample.leader == self._node_id
+        _put(self._under_replicated, key, leads and len(sample.isr) < len(sample.replicas))
+        _put(self._under_min_isr, key, leads and len(sample.isr) < partition.state.min_insync_replicas)
+        if leads and before is not None and before.leader == sample.leader and set(before.isr) != set(sample.isr):
+            self.isr_changes_total += 1
+
     def _count(self, sample: PartitionSample, before: PartitionSample | None) -> None:
         """A partition that was made anew under the same name starts its own counters at zero."""
         restarted = before is None or sample.bytes_in_total < before.bytes_in_total
@@ -117,6 +142,16 @@ class PartitionTable:
         self.bytes_out_total += sample.bytes_out_total - (
             0 if out_restarted or before is None else before.bytes_out_total
         )
+        copied_before = 0 if before is None else before.replica_bytes_out_total
+        copied = sample.replica_bytes_out_total
+        self.replica_bytes_out_total += copied if copied < copied_before else copied - copied_before
+
+
+def _put(members: set[TopicPartition], key: TopicPartition, belongs: bool) -> None:
+    if belongs:
+        members.add(key)
+    else:
+        members.discard(key)
 
 
 def _signature(partition: Partition) -> tuple[Any, ...]:
@@ -131,7 +166,10 @@ def _signature(partition: Partition) -> tuple[Any, ...]:
         log.size_bytes,
         partition.records_in_total,
         partition.bytes_out_total,
+        partition.replica_bytes_out_total,
+        state.min_insync_replicas,
         partition.topic_id,
+        _positions(partition) if state.followers else None,
     )
 
 
@@ -178,7 +216,16 @@ def _placement_fields(placed: PartitionImage | None) -> dict[str, Any]:
     }
 
 
-def _sample(partition: Partition, placed: PartitionImage | None) -> PartitionSample:
+def _positions(partition: Partition) -> list[tuple[int, int, int]]:
+    """(follower, log end, when it last had everything on the monotonic clock, 0: it has)."""
+    end = partition.log.log_end_offset
+    return [
+        (replica, follower.log_end_offset, 0 if follower.log_end_offset >= end else follower.caught_up_ms)
+        for replica, follower in partition.state.followers.items()
+    ]
+
+
+def _sample(partition: Partition, placed: PartitionImage | None, wall_ms_of: Callable[[int], int]) -> PartitionSample:
     log = partition.log
     return PartitionSample(
         topic=partition.topic_partition.topic,
@@ -193,6 +240,11 @@ def _sample(partition: Partition, placed: PartitionImage | None) -> PartitionSam
         bytes_in_total=partition.bytes_in_total,
         records_in_total=partition.records_in_total,
         bytes_out_total=partition.bytes_out_total,
+        replica_bytes_out_total=partition.replica_bytes_out_total,
+        followers=[
+            (replica, log_end, wall_ms_of(caught_up_ms) if caught_up_ms else 0)
+            for replica, log_end, caught_up_ms in sorted(_positions(partition))
+        ],
         last_record_ms=log.last_record_ms,
         last_append_ms=partition.last_append_ms,
         producers=len(log.producer_state),

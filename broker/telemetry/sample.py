@@ -39,7 +39,15 @@ class BrokerSample(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes_in_total: int = 0
     """Record bytes appended from clients."""
     bytes_out_total: int = 0
-    """Record bytes handed to fetchers."""
+    """Record bytes handed to consumers."""
+    replica_bytes_out_total: int = 0
+    """Record bytes handed to followers."""
+    under_replicated: int = 0
+    """Partitions led here whose in-sync set lacks a replica."""
+    under_min_isr: int = 0
+    """Of those: with fewer in-sync replicas than ``min.insync.replicas``. Nobody can write with acks=all."""
+    isr_changes_total: int = 0
+    """In-sync sets that changed while this broker led."""
     records_in_total: int = 0
     fsync_rounds_total: int = 0
     ack_durability: str = "flush"
@@ -82,6 +90,7 @@ class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes_in_total: int = 0
     records_in_total: int = 0
     bytes_out_total: int = 0
+    replica_bytes_out_total: int = 0
     last_record_ms: int = -1
     """Largest record timestamp seen; -1 when unknown or empty."""
     last_append_ms: int = -1
@@ -101,8 +110,9 @@ class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
     changed_at_ms: int = -1
     """When that was, by the controller's wall clock."""
     followers: list[tuple[int, int, int]] = []
-    """Told by the leader alone: (broker id, log end offset it fetches from, wall clock when it was last caught up);
-    -1 for what it has not told under this leader yet."""
+    """Told by the leader alone: (broker id, log end offset it fetches from, wall clock when it was last caught up).
+    The offset is -1 until it has fetched under this leader; the time is 0 while it has everything, so that nothing changes
+    while nothing happens."""
 
 
 class TopicSample(msgspec.Struct, frozen=True, omit_defaults=True):

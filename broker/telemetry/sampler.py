@@ -115,7 +115,7 @@ class Sampler:
         self._history: deque[Sample] = deque(maxlen=limits.SAMPLE_HISTORY_MAX)
         self._here: dict[TopicPartition, Partition] = {}
         self._topic_table = TopicTable()
-        self._partition_table = PartitionTable(node_id)
+        self._partition_table = PartitionTable(node_id, self._wall_ms_of)
         self._control_table = ControlTable()
         self._group_table = GroupTable(_LogTimes(self._here))
         self._last_poll = float("-inf")
@@ -260,6 +260,9 @@ class Sampler:
         self._wake_pollers()
         return sample
 
+    def _wall_ms_of(self, monotonic_ms: int) -> int:
+        return self._clock.wall_ms() - int(self._clock.monotonic() * 1_000) + monotonic_ms
+
     def _broker_sample(self, image: ClusterImage) -> BrokerSample:
         network, storage = self._network(), self._partitions.statistics()
         registered = image.brokers.get(self._node_id)
@@ -285,6 +288,10 @@ class Sampler:
             requests_total=network.requests_total,
             bytes_in_total=totals.bytes_in_total,
             bytes_out_total=totals.bytes_out_total,
+            replica_bytes_out_total=totals.replica_bytes_out_total,
+            under_replicated=totals.under_replicated,
+            under_min_isr=totals.under_min_isr,
+            isr_changes_total=totals.isr_changes_total,
             records_in_total=totals.records_in_total,
             fsync_rounds_total=storage.fsync_rounds_total,
             ack_durability=self._ack_durability,

@@ -224,3 +224,30 @@ async def test_a_broker_that_registered_again_may_join_with_its_new_registration
     stage.fetch([at(0)], replica=3, replica_epoch=200, max_wait=0)
     assert stage.proposals == [("orders", frozenset({1, 2, 3}))]
     assert stage.partition().state.followers[3].broker_epoch == 200
+
+
+def throttled_orders(**partition):
+    partition = {"replicas": (1, 2, 3), "epoch": 5, **partition}
+    return topic_image("orders", partition_image(**partition), leader_replication_throttled_replicas="0:1")
+
+
+async def test_a_follower_out_of_sync_is_held_to_the_rate_and_one_in_sync_is_not(stage) -> None:
+    stage.show_topics(throttled_orders(isr=(1, 2), version=1))
+    stage.append(b"x" * 10_000)
+    stage.throttle.configure(500)
+    assert offsets(only(stage.fetch([at(0)], replica=3))) == [0]
+    stage.append(b"y")
+    parked = stage.fetch([at(1)], replica=3, max_wait=20)
+    assert isinstance(parked, Pending)
+    assert offsets(only(await parked.answer())) == []
+    assert offsets(only(stage.fetch([at(1)], replica=2))) == [1]
+    stage.clock.advance(30_000)
+    assert offsets(only(stage.fetch([at(1)], replica=3))) == [1]
+
+
+async def test_partitions_that_their_topic_does_not_name_are_not_counted(stage) -> None:
+    stage.show_topics(orders(isr=(1, 2), version=1))
+    stage.throttle.configure(0)
+    stage.append(b"a")
+    assert offsets(only(stage.fetch([at(0)], replica=3))) == [0]
+    assert stage.throttle.bytes_total == 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from broker.cluster.driver import ClusterStatistics
 from broker.cluster.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
 from broker.config.broker import BrokerConfig
 from broker.partition.manager import ManagerStatistics
+from broker.partition.state import FollowerState
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sample import GroupSample, OffsetSample
 from broker.transactions.driver import TransactionStatistics
@@ -20,6 +21,8 @@ from broker.types import TopicPartition
 class FakeState:
     high_watermark: int = 0
     is_leader: bool = True
+    min_insync_replicas: int = 1
+    followers: dict[int, FollowerState] = field(default_factory=dict)
 
 
 @dataclass
@@ -47,6 +50,7 @@ class FakePartition:
         self.state = FakeState()
         self.bytes_in_total = 0
         self.bytes_out_total = 0
+        self.replica_bytes_out_total = 0
         self.records_in_total = 0
         self.last_append_ms = -1
 
@@ -70,6 +74,12 @@ class FakePartition:
         self.bytes_in_total += size
         self.records_in_total += 1
         self.last_append_ms = timestamp_ms
+
+    def be_fetched_by(self, replica: int, *, at_ms: int, missing: int = 0, size: int = 10) -> None:
+        follower = self.state.followers.setdefault(replica, FollowerState())
+        follower.log_end_offset = max(0, self.log.log_end_offset - missing)
+        follower.caught_up_ms = at_ms
+        self.replica_bytes_out_total += size
 
     def move_log_start(self, offset: int) -> None:
         self.log.log_start_offset = max(self.log.log_start_offset, min(offset, self.log.log_end_offset))
@@ -185,6 +195,13 @@ class World:
         for index in range(partitions):
             key = TopicPartition(name, index)
             self.manager.held.setdefault(key, FakePartition(name, index))
+
+    def place(self, name: str, *, isr: tuple[int, ...], replicas: tuple[int, ...] = (1, 2, 3), leader: int = 1) -> None:
+        """Another in-sync set for all partitions of a topic."""
+        topic = self.image.topics_by_name[name]
+        placed = PartitionImage(leader=leader, leader_epoch=0, isr=isr, replicas=replicas, partition_epoch=0)
+        partitions = tuple(placed for _ in topic.partitions)
+        self._replace_topics({**self.image.topics_by_name, name: replace(topic, partitions=partitions)})
 
     def delete_topic(self, name: str) -> None:
         self._replace_topics({key: topic for key, topic in self.image.topics_by_name.items() if key != name})

@@ -76,6 +76,7 @@ steps = st.builds(
             on_partitions(lambda partition, number: partition.append(100 + number)),
             on_partitions(lambda partition, number: partition.move_log_start(number)),
             on_partitions(read),
+            on_partitions(lambda partition, number: partition.be_fetched_by(2, at_ms=number, missing=number % 3)),
             commit,
             remove_group,
             break_partition,

@@ -260,3 +260,47 @@ def test_open_transactions_are_counted_with_the_age_of_the_oldest() -> None:
     sampler.tick()
     busy = sampler.snapshot().broker
     assert (busy.transactional_ids, busy.transactions_open, busy.oldest_transaction_ms) == (3, 2, 3_000)
+
+
+def test_followers_are_told_with_what_they_have_and_since_when_they_lack_something() -> None:
+    world, clock = World(), ManualClock()
+    world.create_topic("orders")
+    sampler = sampler_of(world, clock)
+    partition = world.partition("orders")
+    partition.append(1_000)
+    now_ms = int(clock.monotonic() * 1_000)
+    partition.be_fetched_by(3, at_ms=now_ms - 400, missing=1)
+    partition.be_fetched_by(2, at_ms=now_ms)
+    sample = sampler.tick()
+    assert sample.partitions[0].followers == [(2, 1, 0), (3, 0, clock.wall_ms() - 400)]
+    assert (sample.partitions[0].replica_bytes_out_total, sample.broker.replica_bytes_out_total) == (20, 20)
+    assert sample.broker.bytes_out_total == 0
+    clock.advance(1_000)
+    assert sampler.tick().partitions == [], "nothing moved"
+    partition.be_fetched_by(3, at_ms=now_ms + 500, missing=1)
+    assert sampler.tick().partitions[0].followers == [(2, 1, 0), (3, 0, clock.wall_ms() - 500)]
+
+
+def test_partitions_that_lack_replicas_are_counted_where_they_are_led() -> None:
+    world = World()
+    world.create_topic("orders", 2)
+    world.create_topic("bills")
+    for partition in world.manager.held.values():
+        partition.state.min_insync_replicas = 2
+    sampler = sampler_of(world)
+    world.place("orders", isr=(1, 2))
+    world.place("bills", isr=(2,), leader=2)
+
+    def counts() -> tuple[int, int, int]:
+        broker = sampler.tick().broker
+        return broker.under_replicated, broker.under_min_isr, broker.isr_changes_total
+
+    assert counts() == (2, 0, 0)
+    world.place("orders", isr=(1,))
+    assert counts() == (2, 2, 2)
+    world.place("orders", isr=(1, 2, 3))
+    assert counts() == (0, 0, 4)
+    world.place("orders", isr=(1,))
+    assert counts() == (2, 2, 6)
+    world.delete_topic("orders")
+    assert counts() == (0, 0, 6)
