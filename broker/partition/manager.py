@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -197,15 +197,20 @@ class PartitionManager:
             delta.new.is_settled(self.node_id) and not delta.old.is_settled(self.node_id)
         )
         if everything:
-            touched: Iterable[TopicImage] = delta.new.topics_by_id.values()
-        else:
-            touched = (*delta.created_topics, *(after for _, after in delta.changed_topics))
-        for topic in touched:
+            for topic in delta.new.topics_by_id.values():
+                self._apply_topic(topic)
+            return
+        for topic in delta.created_topics:
             self._apply_topic(topic)
+        for before, topic in delta.changed_topics:
+            self._apply_topic(topic, before.partitions if before.configs == topic.configs else ())
 
-    def _apply_topic(self, topic: TopicImage) -> None:
+    def _apply_topic(self, topic: TopicImage, unchanged: Sequence[PartitionImage] = ()) -> None:
+        """What is the very same as in ``unchanged`` has been applied before."""
         config = TopicConfig.resolve(topic.configs, self._config())
         for index, image in enumerate(topic.partitions):
+            if index < len(unchanged) and image is unchanged[index]:
+                continue
             if self.node_id in image.replicas:
                 self._apply_partition(TopicPartition(topic.name, index), topic.topic_id, config, image)
             elif (topic.name, index) in self._partitions:
