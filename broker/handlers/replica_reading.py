@@ -54,10 +54,12 @@ class ReplicaReading:
         self._min_bytes = min(fetch.min_bytes, self._budget)
         self._first = first
         self._now_ms = int(services.clock.monotonic() * 1_000)
-        registered = services.cluster.image.brokers.get(fetch.replica_id)
+        image = services.cluster.image
+        registered = image.brokers.get(fetch.replica_id)
         known_epoch = _NOT_ELIGIBLE if registered is None else registered.epoch
         self._stale = 0 <= fetch.replica_epoch < known_epoch
-        self._eligible_epoch = known_epoch if fetch.replica_epoch == known_epoch else _NOT_ELIGIBLE
+        may_join = fetch.replica_epoch == known_epoch and fetch.replica_id not in image.stopping
+        self._eligible_epoch = known_epoch if may_join else _NOT_ELIGIBLE
         self.found_bytes = 0
         self.urgent = False
 

@@ -367,7 +367,8 @@ class PartitionManager:
         if not self._roles.replicated or self._image is None:
             return
         now_ms = int(now * 1_000)
-        brokers = {broker.id: broker.epoch for broker in self._image.brokers.values()}
+        image = self._image
+        brokers = {broker.id: broker.epoch for broker in image.brokers.values() if broker.id not in image.stopping}
         for partition in tuple(self._roles.replicated.values()):
             effects = partition.state.on_tick(now_ms=now_ms, lag_ms_max=lag_ms_max, broker_epochs=brokers)
             if effects:

@@ -127,6 +127,12 @@ async def test_who_is_not_known_to_be_alive_is_not_proposed(stage, epoch) -> Non
     assert stage.proposals == []
 
 
+async def test_who_is_about_to_stop_is_not_proposed(stage) -> None:
+    stage.show_topics(orders(isr=(1, 2), version=1), stopping=frozenset({3}))
+    assert only(stage.fetch([at(0)], replica=3, max_wait=0)).error_code == 0
+    assert stage.proposals == []
+
+
 async def test_a_former_registration_is_fenced(stage) -> None:
     stage.append(b"a")
     found = only(stage.fetch([at(1)], replica_epoch=REPLICA_EPOCH + 1))
