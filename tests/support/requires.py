@@ -19,6 +19,9 @@ PACKAGES = {
     "javac": "openjdk-17-jdk-headless",
     "mvn": "maven",
     "go": "golang-go",
+    "strace": "strace",
+    "ip": "iproute2",
+    "mkfs.ext4": "e2fsprogs",
 }
 """Debian's name for each program; ``make test`` installs them where it may."""
 
