@@ -104,6 +104,7 @@ class Partition:
         "last_append_ms",
         "last_flush_ms",
         "log",
+        "on_durable",
         "records_in_total",
         "replica_bytes_out_total",
         "state",
@@ -136,6 +137,8 @@ class Partition:
         self.last_append_ms: TimestampMs = NO_TIMESTAMP
         self.flush_ms = NEVER
         """``flush.ms``"""
+        self.on_durable: Callable[[Offset], None] | None = None
+        """Told of every flush, with the offset up to which the log is on disk; whoever follows a leader here."""
         self.last_flush_ms: TimestampMs = 0
         """When the clock last had this partition flushed, on the monotonic clock."""
         self._flush = flush
@@ -326,6 +329,8 @@ class Partition:
             self._flush_due_offset = max(self._flush_due_offset, self.log.flushed_offset + self._flush_messages)
         if self._commit_waiters:
             self._release_committed()
+        if self.on_durable is not None:
+            self.on_durable(self.log.flushed_offset)
 
     def save_high_watermark(self) -> None:
         """Let the next checkpoint of the log directory have it."""

@@ -74,24 +74,24 @@ def validate_coordinator_batches(records: Buffer, config: TopicConfig) -> list[t
     return batches
 
 
-def validate_replicated_batches(
-    records: Buffer, log_end_offset: int, config: TopicConfig
-) -> list[tuple[int, BatchHeader]]:
-    """What a leader sent: offsets are kept, so they must continue ours; only a compacted topic has gaps."""
-    gaps_allowed = "compact" in config.cleanup_policy
+def validate_replicated_batches(records: Buffer, log_end_offset: int) -> tuple[list[tuple[int, BatchHeader]], bool]:
+    """What a leader sent, and whether offsets are missing in it: those that compaction took from the leader's log, under
+    whatever policy its topic has by now. Offsets are kept, so none may be below our log end."""
+    gaps = False
     batches = list(scan_batches(records))
     for position, header in batches:
-        if not crc_is_valid(records, position, header.size):
+        if not crc_is_valid(records, position, header[1] + LENGTH_PREFIX_SIZE):
             raise _bad_crc(header)
-        follows = header.base_offset == log_end_offset or (gaps_allowed and header.base_offset > log_end_offset)
-        if not follows or header.last_offset_delta < 0:
+        base_offset, delta = header[0], header[6]
+        if base_offset != log_end_offset:
+            gaps = True
+        if base_offset < log_end_offset or delta < 0:
             raise KafkaError(
                 ErrorCode.CORRUPT_MESSAGE,
-                f"Offset {header.base_offset} of a replicated batch does not follow the log end offset "
-                f"{log_end_offset}.",
+                f"Offset {base_offset} of a replicated batch does not follow the log end offset {log_end_offset}.",
             )
-        log_end_offset = header.next_offset
-    return batches
+        log_end_offset = base_offset + delta + 1
+    return batches, gaps
 
 
 def _check_size(size: int, config: TopicConfig) -> None:

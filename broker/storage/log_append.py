@@ -106,9 +106,11 @@ class AppendableLog(LogState):
         """Write what the leader sent: offsets and epochs stay. Raises ``KafkaError``; then nothing was written."""
         if self._health.failed_reason is not None or self.offline_reason is not None:
             raise self._refusal()
-        batches = validate_replicated_batches(records, self.log_end_offset, self._config)
+        batches, gaps = validate_replicated_batches(records, self.log_end_offset)
         if not batches:
             return LogAppend(self.log_end_offset, self.log_end_offset - 1, -1, False, 0, 0, NO_TIMESTAMP)
+        if gaps and not self.gaps_allowed:
+            self._allow_gaps()
         last = batches[-1][1]
         newest = max(header.max_timestamp for _, header in batches)
         segment = self._segment_for(len(records), last.last_offset, newest)
@@ -117,6 +119,18 @@ class AppendableLog(LogState):
             if header.leader_epoch > self._latest_epoch:
                 self._begin_epoch(header.leader_epoch, header.base_offset)
         return self._account(segment, records, batches, None, self._environment.clock_wall_ms(), NO_TIMESTAMP)
+
+    def _allow_gaps(self) -> None:
+        """The leader's log was compacted once. Said durably before the first gap is written: without it a restart would
+        take the gap for damage."""
+        self.first_dirty_offset = self.log_start_offset
+        try:
+            self._environment.save_cleaner_offsets()
+        except OSError as error:
+            self.first_dirty_offset = None
+            raise self._storage_error(error) from error
+        for segment in self._segments.all():
+            segment.gaps_allowed = True
 
     def _segment_for(self, size: int, last_offset: int, newest_timestamp: int) -> Segment:
         """The active segment, after a roll if the append would not fit it."""
@@ -243,6 +257,17 @@ class AppendableLog(LogState):
         with self._storage_errors():
             segment.create(reserve_bytes=reserve_bytes(self._config))
         return segment
+
+    def begin_epoch(self, epoch: int) -> None:
+        """A leader's: whatever comes from here on belongs to ``epoch``, so older epochs end here, also while nothing
+        comes. Without it, what a former leader wrote alone could not be told from what comes next."""
+        self._begin_epoch(epoch, self.log_end_offset)
+
+    def forget_unwritten_epochs(self) -> None:
+        """A follower's: an epoch in which nothing was written here says nothing about what the log holds."""
+        if self._epochs.truncate_from_end(self.log_end_offset):
+            self._latest_epoch = self._epochs.latest
+            self._epochs_saved = False
 
     def _begin_epoch(self, epoch: int, start_offset: int) -> None:
         if self._epochs.assign(epoch, start_offset):

@@ -175,6 +175,11 @@ class LogState:
 
     # Failure ---------------------------------------------------------------------------------------
 
+    @property
+    def is_closed_to_writing(self) -> bool:
+        """Nothing will be appended before a restart or a repair: the partition is offline, or its disk has failed."""
+        return self._health.failed_reason is not None or self.offline_reason is not None
+
     def _refuse_if_unwell(self) -> None:
         if self._health.failed_reason is not None or self.offline_reason is not None:
             raise self._refusal()
