@@ -2,7 +2,8 @@
 
 Order of the start, and why: ports are bound first (a taken port must stop everything before anything is touched);
 then the cluster image (which topics exist), the logs (recovered with that knowledge), the registration (which gives
-our partitions fresh leader epochs), coordinators, and only then do the listeners accept.
+our partitions fresh leader epochs), following the leaders of the others, coordinators, and only then do the listeners
+accept. Following ends before the logs close.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.client.peers import Peers
+from broker.client.replica_connection import ReplicaConnection, open_replica_connection
 from broker.client_metrics.instances import ClientInstances
 from broker.clock import Clock, SystemClock
 from broker.cluster.driver import ClusterDriver
@@ -31,7 +33,7 @@ from broker.groups.driver import GroupCoordinator
 from broker.handlers.context import Services
 from broker.handlers.local_calls import LocalCalls
 from broker.handlers.pipeline import Pipeline
-from broker.limits import OPEN_FILES_RESERVED
+from broker.limits import FRAME_BYTES_MAX, OPEN_FILES_RESERVED
 from broker.metadata.sqlite import SqliteStore
 from broker.metadata.store import MetadataStore, StoreError
 from broker.network.secret import load_cluster_secret
@@ -42,6 +44,8 @@ from broker.partition.manager import PartitionManager
 from broker.partition.recompressor import Recompressor
 from broker.quotas.driver import Quotas
 from broker.quotas.replication import ReplicationThrottle
+from broker.replication.driver import Replication
+from broker.replication.ports import FrameReceiver
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
@@ -111,6 +115,7 @@ class Broker:
             node_id=self.config.node_id, peers=self.peers, image=lambda: self.cluster.image, clock=self._clock
         )
         self.partitions.propose_isr_through(self.isr_proposals)
+        self._follow_leaders(secret)
         self.transactions = TransactionCoordinator(
             node_id=self.config.node_id,
             config=self.config,
@@ -196,6 +201,33 @@ class Broker:
             raise
         except StoreError as error:
             raise CannotStart(f"the metadata cannot be written: {error}") from error
+
+    def _follow_leaders(self, secret: bytes) -> None:
+        async def connect(
+            host: str, port: int, receiver: FrameReceiver, *, receive_buffer_bytes: int
+        ) -> ReplicaConnection:
+            return await open_replica_connection(
+                host,
+                port,
+                receiver,
+                secret=secret,
+                receive_buffer_bytes=receive_buffer_bytes,
+                # What was asked for, and one batch, which comes whole however large it is.
+                frame_bytes_max=self.cluster.config.replica_fetch_response_max_bytes + FRAME_BYTES_MAX,
+            )
+
+        self.replication = Replication(
+            node_id=self.config.node_id,
+            cluster=self.cluster,
+            config=lambda: self.cluster.config,
+            clock=self._clock,
+            loop=self._loop,
+            connect=connect,
+            peers=self.peers,
+        )
+        self.cluster.subscribe(self.replication.apply)
+        self.partitions.listen_replication(self.replication)
+        self.replication.start()
 
     def _new_sampler(self) -> Sampler:
         return Sampler(
@@ -309,6 +341,7 @@ class Broker:
             ("transactions", self.transactions.stop()),
             ("groups", self.groups.stop()),
             ("isr proposals", self.isr_proposals.stop()),
+            ("replication", self.replication.stop()),
             ("peers", self.peers.close()),
             ("server", draining),
             ("pipeline", self.pipeline.stop()),

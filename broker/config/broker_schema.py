@@ -815,16 +815,44 @@ _REPLICATION = (
         importance=HIGH,
         acts=True,
     ),
-    _define("replica.fetch.max.bytes", INT, 1 * MIB, "Bytes a follower asks for per partition.", at_least(0)),
-    _define("replica.fetch.wait.max.ms", INT, 500, "How long a leader may hold a follower's fetch.", importance=HIGH),
     _define(
-        "replica.fetch.min.bytes", INT, 1, "Bytes a leader waits for before it answers a follower.", importance=HIGH
+        "replica.fetch.max.bytes", INT, 1 * MIB, "Bytes a follower asks for per partition.", at_least(0), acts=True
     ),
-    _define("replica.fetch.backoff.ms", INT, 1_000, "Pause of a follower after an error.", at_least(0)),
-    _define("replica.fetch.response.max.bytes", INT, 10 * MIB, "Bytes a follower asks for in all.", at_least(0)),
-    _define("replica.socket.timeout.ms", INT, 30_000, "How long a follower waits for its leader.", importance=HIGH),
     _define(
-        "replica.socket.receive.buffer.bytes", INT, 64 * KIB, "SO_RCVBUF of a follower's connection.", importance=HIGH
+        "replica.fetch.wait.max.ms",
+        INT,
+        500,
+        "How long a leader may hold a follower's fetch.",
+        importance=HIGH,
+        acts=True,
+    ),
+    _define(
+        "replica.fetch.min.bytes",
+        INT,
+        1,
+        "Bytes a leader waits for before it answers a follower.",
+        importance=HIGH,
+        acts=True,
+    ),
+    _define("replica.fetch.backoff.ms", INT, 1_000, "Pause of a follower after an error.", at_least(0), acts=True),
+    _define(
+        "replica.fetch.response.max.bytes", INT, 10 * MIB, "Bytes a follower asks for in all.", at_least(0), acts=True
+    ),
+    _define(
+        "replica.socket.timeout.ms",
+        INT,
+        30_000,
+        "How long a follower waits for its leader.",
+        importance=HIGH,
+        acts=True,
+    ),
+    _define(
+        "replica.socket.receive.buffer.bytes",
+        INT,
+        64 * KIB,
+        "SO_RCVBUF of a follower's connection.",
+        importance=HIGH,
+        acts=True,
     ),
     _define("num.replica.fetchers", INT, 1, "Connections of a follower to each leader.", importance=HIGH, mode=CLUSTER),
     _define(
@@ -869,6 +897,7 @@ _REPLICATION = (
         "Bytes a second from leaders to throttled replicas.",
         at_least(0),
         mode=PER_BROKER,
+        acts=True,
     ),
     _define("controlled.shutdown.enable", BOOLEAN, True, "Hand leadership over before stopping."),
     _define(

@@ -147,7 +147,7 @@ _DEFINITIONS = (
         default=(),
         validator=throttled_replicas,
         valid_values="[partition:broker],[partition:broker],... or *",
-        refused=_NO_REPLICATION,
+        acts=True,
         documentation="Replicas whose fetching is held to `follower.replication.throttled.rate` on their broker.",
     ),
     ConfigDef(

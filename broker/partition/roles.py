@@ -71,6 +71,7 @@ class Roles:
     def _lead(self, partition: Partition, image: PartitionImage) -> None:
         state, log = partition.state, partition.log
         self._stop_following(partition.topic_partition)
+        log.begin_epoch(image.leader_epoch)
         effects = state.become_leader(
             leader_epoch=image.leader_epoch,
             partition_epoch=image.partition_epoch,

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 from broker.clock import Clock
 from broker.errors import KafkaError
 from broker.protocol.replica_fetch import FollowerRequests
+from broker.quotas.replication import is_throttled
 from broker.replication.leader_range import ask_leader_range
 from broker.replication.link import FetchLink
 from broker.replication.ports import Connect, ImageSource, PeerRequests
 from broker.replication.replica import Replica
-from broker.replication.throttle import Throttle, is_throttled
+from broker.replication.throttle import Throttle
 from broker.types import NO_LEADER, BrokerId, LeaderEpoch, TopicPartition
 
 if TYPE_CHECKING:
@@ -161,7 +162,9 @@ class Replication:
             ourselves = delta.old.brokers.get(self.node_id) != delta.new.brokers.get(self.node_id)
             for link in self._links.values():
                 source = link.source_id
-                if ourselves or delta.old.brokers.get(source) != delta.new.brokers.get(source):
+                if ourselves:
+                    link.begin_anew()
+                elif delta.old.brokers.get(source) != delta.new.brokers.get(source):
                     link.source_changed()
         if delta.broker_configs_changed:
             self._throttle.set_rate(self.config.follower_replication_throttled_rate, self.clock.monotonic())

@@ -117,10 +117,15 @@ class FetchLink:
         self._send_soon()  # it may have been the one whose flush the others waited for
 
     def source_changed(self) -> None:
-        """The source registered anew, or left, or this broker did: what was true of the connection may not be."""
+        """The source registered anew, or left: do not wait any longer to look for it."""
         self._backoff_seconds = 0.0
-        self._requests = self.hub.requests()
         self._changed.set()
+
+    def begin_anew(self) -> None:
+        """This broker registered anew: leaders have to hear of every position from the new registration."""
+        self.source_changed()
+        if self._connection is not None:
+            self._connection.close("this broker registered anew")
 
     async def stop(self) -> None:
         if self._connection is not None:

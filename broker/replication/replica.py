@@ -15,7 +15,6 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from broker.errors import ErrorCode, KafkaError
-from broker.partition.state import ADVANCED
 from broker.protocol.batch import HEADER_SIZE, read_header
 from broker.protocol.replica_fetch import FollowerResult, pack_position
 from broker.replication.follower import AskRange, Effects, Follower, Phase, RestartAt, Truncate
@@ -93,9 +92,7 @@ class Replica:
     def follow(self, leader: BrokerId, leader_epoch: LeaderEpoch) -> None:
         self.core.follow(leader, leader_epoch)
         self.leader_high_watermark = -1
-        log, state = self.partition.log, self.partition.state
-        log.forget_unwritten_epochs()
-        state.on_leader_high_watermark(max(log.high_watermark, log.log_start_offset), log.log_end_offset)
+        self.partition.log.forget_unwritten_epochs()
         self._settle_on_disk()
 
     @property
@@ -137,10 +134,9 @@ class Replica:
             if records is not None and not self._append(records):
                 return
             state, log = self.partition.state, self.partition.log
-            before = state.high_watermark
-            state.on_leader_high_watermark(high_watermark, log.log_end_offset)
-            if state.high_watermark != before:
-                self.partition.perform(ADVANCED)
+            effects = state.on_leader_high_watermark(high_watermark, log.log_end_offset)
+            if effects:
+                self.partition.perform(effects)
             if log_start > log.log_start_offset:
                 self._advance_log_start(log_start)
         except KafkaError as error:

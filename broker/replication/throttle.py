@@ -7,19 +7,10 @@ behind; one that is in sync is never slowed down, or it would leave the in-sync 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from broker.types import BrokerId
-
 BURST_SECONDS = 1.0
 WAIT_MS_MAX = 1_000
 """A rate that was raised is noticed after this long."""
 UNLIMITED = 2**63 - 1
-
-
-def is_throttled(replicas: Sequence[str], partition: int, broker_id: BrokerId) -> bool:
-    """``replicas`` as the topic config lists them: ``partition:broker`` each, or ``*``."""
-    return bool(replicas) and ("*" in replicas or f"{partition}:{broker_id}" in replicas)
 
 
 class Throttle:

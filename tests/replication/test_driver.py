@@ -14,7 +14,7 @@ from broker.partition.flush import FlushScheduler
 from broker.replication.follower import Phase
 from tests.partition.stage import NODE
 from tests.replication.stage import EPOCH, LEADER, Following, broker_image, contents
-from tests.support.topics import batch
+from tests.storage.support import batch
 from tests.support.wait import eventually
 
 
@@ -126,7 +126,7 @@ async def test_a_tail_that_the_leader_never_had_is_cut_by_epoch(following, caplo
     [partition], [leader] = following.partitions, following.leader_logs
     following.leader.append(leader, b"shared", epoch=1)
     partition.log.append_as_follower(memoryview(contents(leader)))
-    partition.log.append_as_follower(memoryview(batch(b"alone", base_offset=1, leader_epoch=1, timestamp=1)))
+    partition.log.append_as_follower(memoryview(batch(b"alone", base_offset=1, leader_epoch=1)))
     following.leader.append(leader, b"new", b"newer", epoch=EPOCH)
     with caplog.at_level(logging.ERROR):
         following.follow()
@@ -140,8 +140,8 @@ async def test_a_cut_below_the_high_watermark_is_told_loudly(following, caplog) 
     [partition], [leader] = following.partitions, following.leader_logs
     following.leader.append(leader, b"shared", epoch=1)
     partition.log.append_as_follower(memoryview(contents(leader)))
-    partition.log.append_as_follower(memoryview(batch(b"acknowledged", base_offset=1, leader_epoch=1, timestamp=1)))
-    partition.log.high_watermark = 2
+    partition.log.append_as_follower(memoryview(batch(b"acknowledged", base_offset=1, leader_epoch=1)))
+    partition.state.on_leader_high_watermark(2, 2)
     following.leader.append(leader, b"new", epoch=EPOCH)
     with caplog.at_level(logging.ERROR):
         following.follow()
@@ -296,8 +296,8 @@ async def test_after_registering_anew_the_leader_hears_every_position_with_the_n
     brokers = dict(following.image.brokers) | {NODE: broker_image(NODE, incarnation="again", epoch=99)}
     following.show(replace(following.image, brokers=brokers))
     await eventually(lambda: following.leader.requests[-1].replica_epoch == 99)
-    [(_, _, [entry])] = following.leader.requests[-1].topics
-    assert entry.fetch_offset == 1
+    fetch = next(fetch for fetch in following.leader.requests if fetch.replica_epoch == 99)
+    assert [entry.fetch_offset for entry in fetch.topics[0][2]] == [1]
 
 
 async def test_a_partition_that_is_added_while_a_poll_waits_is_asked_for_at_once() -> None:
