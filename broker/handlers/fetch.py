@@ -95,6 +95,9 @@ class ParkedFetch(Deferred):
         self._stop_timer()
         self.resolve(self._context.answer())
 
+    def hurry(self) -> None:
+        self.look_again(True)
+
     def supersede(self) -> None:
         if not self.done:
             self._stop_timer()

@@ -71,6 +71,9 @@ class Deferred:
         if self.owner is not None:
             self.owner.on_answered(self)
 
+    def hurry(self) -> None:
+        """The peer has sent its next request already: a long poll answers with what there is."""
+
     def abandon(self) -> None:
         """The connection is gone. Subclasses release what they are registered with."""
         self.done = True

@@ -7,6 +7,8 @@ server's coarse timer. What must stay true:
 - Only Produce may be started while others wait, and only behind other Produce requests: they append in order and
   their answers are parked until committed. Every other request starts when all before it are answered. A Produce that
   has to wait before it appends is ``exclusive`` until it has: the next one must not overtake it.
+- A broker that follows others sends its next Fetch behind one that waits when it has to ask for more: the one that waits
+  is answered at once.
 - A session that may not start its next frame is *blocked*: what is left of the input is copied once into
   ``_backlog`` and reading is paused, so a blocked connection owns at most one receive buffer of input.
 - A connection whose client has to wait for its quota is *muted*: nothing is read and no request started until the time
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct(">i")
 _PRODUCE_KEY = b"\x00\x00"
+_FETCH_KEY = b"\x00\x01"
 FRAME_BYTES_MIN = 8
 """API key, version, correlation id: nothing shorter is a request."""
 PREAUTH_FRAME_BYTES_MAX = 4 * limits.KIB
@@ -342,7 +345,9 @@ class Session(asyncio.BufferedProtocol):
     def _start(self, frame: memoryview) -> bool:
         """Hand one frame to the pipeline. False when it may not start yet."""
         pending = self._pending
-        if self._stopped or self._draining or (pending and not self._may_start(frame[:2])):
+        if self._stopped or self._draining:
+            return False
+        if pending and not self._may_start(frame[:2]) and not self._hurried(frame[:2]):
             return False
         try:
             reply = self._pipeline.handle(frame, self.connection)
@@ -362,6 +367,13 @@ class Session(asyncio.BufferedProtocol):
         elif self.connection.mute_ms:
             self.mute()
         return True
+
+    def _hurried(self, api_key: memoryview) -> bool:
+        """A follower asks again: answer what waits for it. Whether nothing is pending any more."""
+        if api_key != _FETCH_KEY or not self.connection.authenticated:
+            return False
+        self._pending[-1].hurry()
+        return not self._pending and not self.closed
 
     def _may_start(self, api_key: memoryview) -> bool:
         """Whether the next request of this key may be started behind those that are pending."""

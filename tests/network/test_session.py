@@ -121,6 +121,36 @@ async def test_everything_waits_for_a_long_poll(link) -> None:
     assert link.transport.reading
 
 
+class LongPoll(Deferred):
+    """Answers at once when it is hurried."""
+
+    def hurry(self) -> None:
+        self.resolve(answer(2, b"early"))
+
+
+def follower_with_a_poll(listener: str) -> Link:
+    follower = Link(new_server(asyncio.get_running_loop()), listener)
+    follower.receive(frame(METADATA, 1, b"login" if listener == "internal" else b""))
+    follower.pipeline.on_handle = lambda number: LongPoll() if number == 2 else answer(number)
+    follower.receive(frame(FETCH, 2))
+    assert follower.transport.correlation_ids() == [1]
+    return follower
+
+
+async def test_a_follower_that_fetches_again_gets_what_waits_and_then_the_next() -> None:
+    follower = follower_with_a_poll("internal")
+    follower.receive(frame(FETCH, 3) + frame(FETCH, 4))
+    assert follower.transport.correlation_ids() == [1, 2, 3, 4]
+    assert follower.transport.reading
+
+
+@pytest.mark.parametrize(("listener", "api_key"), [("client", FETCH), ("internal", METADATA)])
+async def test_nobody_else_hurries_a_long_poll(listener, api_key) -> None:
+    follower = follower_with_a_poll(listener)
+    follower.receive(frame(api_key, 3))
+    assert follower.transport.correlation_ids() == [1]
+
+
 async def test_a_frame_that_was_cut_while_blocked_is_completed_later(link) -> None:
     tail = frame(METADATA, 2, b"y" * 100_000)
     link.receive(frame(FETCH, 0, b"park") + frame(METADATA, 1) + tail[:50_000])
