@@ -224,6 +224,7 @@ class Broker:
             loop=self._loop,
             connect=connect,
             peers=self.peers,
+            partitions=self.partitions,
         )
         self.cluster.subscribe(self.replication.apply)
         self.partitions.listen_replication(self.replication)

@@ -31,7 +31,7 @@ from broker.partition.ports import IsrProposer, LeadershipListener, ReplicationL
 from broker.partition.roles import Roles
 from broker.partition.state import PartitionState, ProposeIsr
 from broker.partition.waiting import FollowerPoll, LongPoll, ParkedAnswer, Waiting
-from broker.types import BrokerId, TopicId, TopicPartition
+from broker.types import NO_LEADER, BrokerId, TopicId, TopicPartition
 
 if TYPE_CHECKING:
     from broker.cluster.image import ClusterImage, ImageDelta, PartitionImage, TopicImage
@@ -221,7 +221,7 @@ class PartitionManager:
     ) -> None:
         partition = self._partitions.get(topic_partition)
         if partition is None:
-            log = self._open_log(topic_partition, topic_id, config)
+            log = self._open_log(topic_partition, topic_id, config, image.leader)
             if log is None:
                 return
             partition = self._add(topic_partition, topic_id, log, config)
@@ -243,20 +243,35 @@ class PartitionManager:
         else:
             self._flushed_by_time.pop(partition.topic_partition, None)
 
-    def _open_log(self, topic_partition: TopicPartition, topic_id: TopicId, config: TopicConfig) -> Log | None:
-        """The log of a replica placed here; ``None`` while it is offline."""
-        if topic_partition in self.log_dir.offline:
+    def _open_log(
+        self, topic_partition: TopicPartition, topic_id: TopicId, config: TopicConfig, leader: BrokerId
+    ) -> Log | None:
+        """The log of a replica placed here; ``None`` while it is offline. With another leader there is a copy to be had."""
+        offline = topic_partition in self.log_dir.offline
+        if offline and leader in (NO_LEADER, self.node_id):
             logger.error("partition %s is offline: %s", topic_partition, self.log_dir.offline[topic_partition])
             return None
         log = self.log_dir.logs.get(topic_partition)
-        if log is not None:
+        if log is not None and not offline:
             return log
         try:
+            if offline:
+                return self.log_dir.begin_anew(topic_partition, topic_id, config)
             return self.log_dir.create_log(topic_partition, topic_id, config)
         except KafkaError as error:
             logger.error("partition %s cannot be created: %s", topic_partition, error)
             self.log_dir.offline[topic_partition] = error.message
             return None
+
+    def copy_anew(self, topic_partition: TopicPartition) -> None:
+        """The log of a followed partition was found damaged: put it aside and copy it from its leader."""
+        partition = self._partitions.get(topic_partition)
+        if partition is None or self._image is None or partition.state.is_leader:
+            return
+        topic = self._image.topics_by_id.get(partition.topic_id)
+        if topic is not None:
+            self._drop(partition)
+            self._apply_topic(topic)
 
     def _add(self, topic_partition: TopicPartition, topic_id: TopicId, log: Log, config: TopicConfig) -> Partition:
         state = PartitionState(
@@ -279,13 +294,9 @@ class PartitionManager:
         return partition
 
     def _delete(self, topic_partition: TopicPartition) -> None:
-        partition = self._partitions.pop(topic_partition, None)
+        partition = self._partitions.get(topic_partition)
         if partition is not None:
-            self._flushed_by_time.pop(topic_partition, None)
-            self.recompressed.discard(topic_partition)
-            self._by_id.pop((partition.topic_id, topic_partition.partition), None)
-            self._flush.forget(partition)
-            self._roles.forget(partition)
+            self._drop(partition)
         try:
             self.log_dir.delete_log(topic_partition)
         except OSError as error:
@@ -297,6 +308,15 @@ class PartitionManager:
             partition.perform(partition.state.on_proposal_refused())
         else:
             self._isr_proposer.propose(partition, proposal)
+
+    def _drop(self, partition: Partition) -> None:
+        topic_partition = partition.topic_partition
+        del self._partitions[topic_partition]
+        self._flushed_by_time.pop(topic_partition, None)
+        self.recompressed.discard(topic_partition)
+        self._by_id.pop((partition.topic_id, topic_partition.partition), None)
+        self._flush.forget(partition)
+        self._roles.forget(partition)
 
     # Waiting ----------------------------------------------------------------------------------------
 

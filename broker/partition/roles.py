@@ -6,6 +6,8 @@ What must stay true:
 - replication has let go of a partition before it is led, and coordinators have before it is followed: nobody writes to a
   log whose role is no longer his;
 - what waited for commit under a leadership that ended is told NOT_LEADER_OR_FOLLOWER, never success;
+- a log that is being copied anew is not led, whoever elected this broker: what it lacks is on other replicas, and leading
+  would have them cut it off. Its partition has no leader until another one is elected;
 - a role once given by an epoch is only changed by a newer one. Losing it needs nothing more, but a broker leads only with
   epochs that were given to its present registration (``ClusterImage.is_settled``): those of its former life may be stale.
 """
@@ -13,6 +15,7 @@ What must stay true:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
@@ -56,6 +59,8 @@ class Roles:
             self._note_followers(partition)
         elif image.leader != self._node_id:
             self._follow(partition, image)
+        elif partition.log.incomplete_reason:
+            self._follow(partition, replace(image, leader=NO_LEADER))
         elif settled:
             self._lead(partition, image)
 

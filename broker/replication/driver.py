@@ -23,7 +23,7 @@ from broker.protocol.replica_fetch import FollowerRequests
 from broker.quotas.replication import is_throttled
 from broker.replication.leader_range import ask_leader_range
 from broker.replication.link import FetchLink
-from broker.replication.ports import Connect, ImageSource, PeerRequests
+from broker.replication.ports import Connect, DamagedPartitions, ImageSource, PeerRequests
 from broker.replication.replica import Replica
 from broker.replication.throttle import Throttle
 from broker.types import NO_LEADER, BrokerId, LeaderEpoch, TopicPartition
@@ -68,6 +68,7 @@ class Replication:
         loop: asyncio.AbstractEventLoop,
         connect: Connect,
         peers: PeerRequests,
+        partitions: DamagedPartitions,
     ) -> None:
         self.node_id = node_id
         self.clock = clock
@@ -78,6 +79,7 @@ class Replication:
         self._cluster = cluster
         self._config = config
         self._peers = peers
+        self._partitions = partitions
         self._replicas: dict[TopicPartition, Replica] = {}
         self._links: dict[tuple[BrokerId, bool], FetchLink] = {}
         """(source, whether it is the one for catching up) → link"""
@@ -113,6 +115,9 @@ class Replication:
         timeout_seconds = (config.replica_fetch_wait_max_ms + config.replica_socket_timeout_ms) / 1_000
         for link in self._links.values():
             link.tick(now, timeout_seconds)
+        for replica in tuple(self._replicas.values()):
+            if replica.partition.log.offline_reason is not None:
+                self._partitions.copy_anew(replica.partition.topic_partition)
 
     # Following (ReplicationListener) ----------------------------------------------------------------
 

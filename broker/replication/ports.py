@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from broker.types import BrokerId
+from broker.types import BrokerId, TopicPartition
 
 if TYPE_CHECKING:
     from broker.cluster.image import ClusterImage
@@ -56,3 +56,10 @@ class ImageSource(Protocol):
 
     @property
     def image(self) -> ClusterImage: ...
+
+
+class DamagedPartitions(Protocol):
+    """``partition/manager.py``."""
+
+    def copy_anew(self, topic_partition: TopicPartition) -> None:
+        """Its log is offline. If it can be begun anew, following it begins anew as well."""

@@ -139,6 +139,8 @@ class Replica:
                 self.partition.perform(effects)
             if log_start > log.log_start_offset:
                 self._advance_log_start(log_start)
+            if log.incomplete_reason and records is None and log.log_end_offset >= high_watermark:
+                self._complete()
         except KafkaError as error:
             self.refuse(error)
 
@@ -176,6 +178,11 @@ class Replica:
         log.delete_segments_below(target)
         self.partition.wake_fetch_waiters()
         self.owner.on_moved(self)
+
+    def _complete(self) -> None:
+        """The leader had nothing more, and what came before was durable enough to ask for more."""
+        logger.warning("%s is complete again, copied from broker %d", self.partition.topic_partition, self.core.leader)
+        self.partition.log.note_complete()
 
     def _take_trouble(self, result: FollowerResult) -> None:
         core, log = self.core, self.partition.log

@@ -14,10 +14,12 @@ What must stay true, at every moment:
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.private import SegmentInfo
+from broker.storage.checkpoints import INCOMPLETE_FILE
 from broker.storage.flush_ticket import FlushTicket
 from broker.storage.log_compaction import CompactableLog
 from broker.storage.log_state import LogAppend, LogStatistics
@@ -212,6 +214,12 @@ class Log(CompactableLog):
                 self._latest_epoch = self._epochs.latest
                 self._epochs_saved = False
             self._forget_from(offset)
+
+    def note_complete(self) -> None:
+        """A log that was begun anew has all that its leader has committed. Raises ``KafkaError``."""
+        with self._storage_errors():
+            self._environment.filesystem.unlink(os.path.join(self.directory, INCOMPLETE_FILE))
+        self.incomplete_reason = ""
 
     def _lower_recovery_point(self, offset: int) -> None:
         self._unflushed.truncated()

@@ -5,7 +5,8 @@ Owns: the logs of a broker on one disk, the checkpoints they share, and the verd
 ``CheckpointTicket.run`` and ``DueDeletions.run`` are the parts meant for a worker thread.
 
 A partition whose data was damaged is in ``offline`` with the reason, not in ``logs``; nothing of it is deleted, and
-the others serve.
+the others serve. Where another replica has the data, its log is begun anew to be copied from there: the damaged files are
+kept in ``stray/``, and a file in the new directory says that the log is incomplete until it is not.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from broker.storage.checkpoints import (
     CLEAN_SHUTDOWN_FILE,
     CLEANER_FILE,
     HIGH_WATERMARK_FILE,
+    INCOMPLETE_FILE,
     LOG_START_FILE,
     PARTITION_METADATA_FILE,
     RECOVERY_POINT_FILE,
@@ -52,7 +54,13 @@ from broker.storage.log_dir_opening import (
     take_clean_shutdown_marker,
 )
 from broker.storage.open_files import OpenFiles
-from broker.storage.recovery import KnownBefore, LoadedPartition, PartitionDamaged, load_partition
+from broker.storage.recovery import (
+    STRAY_DIRECTORY,
+    KnownBefore,
+    LoadedPartition,
+    PartitionDamaged,
+    load_partition,
+)
 from broker.types import TopicId, TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -228,6 +236,8 @@ class LogDir:
         log = Log(self._environment, partition, directory, config, loaded)
         log.high_watermark = min(self._high_watermarks.get(partition, 0), log.log_end_offset)
         log.first_dirty_offset = self._first_dirty.get(partition)
+        incomplete = self._filesystem.read_file(os.path.join(directory, INCOMPLETE_FILE))
+        log.incomplete_reason = "" if incomplete is None else incomplete.decode("utf-8", "replace") or "unknown"
         self.logs[partition] = log
         return log
 
@@ -268,6 +278,42 @@ class LogDir:
         log.note_created(self._metadata_path(directory))
         return log
 
+    def begin_anew(self, partition: TopicPartition, topic_id: TopicId, config: TopicConfig) -> Log:
+        """An empty, incomplete log in the place of one that is offline. Raises ``KafkaError``; then it stays offline.
+
+        Durable step by step: after a crash in between the partition is offline as before, or incomplete, never empty and
+        believed.
+        """
+        reason = self.offline[partition]
+        if self.failed_reason is not None:
+            raise self._environment.health.error()
+        damaged, directory = self.logs.get(partition), self._file(str(partition))
+        try:
+            if damaged is not None:
+                damaged.close(clean=False)
+            if self._filesystem.status(directory) is not None:
+                self._environment.deletions.forget_inside(directory)
+                kept = move_to_stray(self._filesystem, self.path, str(partition), self._environment.clock_wall_ms())
+                self._filesystem.sync_directory(self._file(STRAY_DIRECTORY))
+                self._note(f"{partition} is copied anew from its leader; what there was of it is kept in {kept}")
+            self._filesystem.make_directory(directory)
+            self._filesystem.replace_file(os.path.join(directory, INCOMPLETE_FILE), reason.encode())
+            self._write_partition_metadata(directory, topic_id)
+            self._filesystem.sync_file(self._metadata_path(directory))
+            self._filesystem.sync_directory(self.path)
+            self._forget(partition)
+            self._bury(durable=True)
+            now_ms = self._environment.clock_wall_ms()
+            loaded = load_partition(self._environment, directory, KnownBefore(clean_shutdown=True), config, now_ms)
+        except OSError as error:
+            self.offline[partition] = reason
+            raise KafkaError(
+                ErrorCode.KAFKA_STORAGE_ERROR, f"Beginning {directory} anew failed: {error.strerror or error}"
+            ) from error
+        log = self._adopt(partition, directory, config, loaded)
+        log.note_created(self._metadata_path(directory))
+        return log
+
     def delete_log(self, partition: TopicPartition) -> None:
         """Give a partition up: gone at once, unlinked after its ``file.delete.delay.ms``. Raises ``OSError``."""
         log = self.logs.get(partition)
@@ -280,6 +326,9 @@ class LogDir:
             self._environment.deletions.schedule(target, self._environment.clock_wall_ms() + delay_ms)
         if log is not None:
             log.close(clean=False)
+        self._forget(partition)
+
+    def _forget(self, partition: TopicPartition) -> None:
         self.logs.pop(partition, None)
         self.offline.pop(partition, None)
         for remembered in (self._recovery_points, self._log_starts, self._high_watermarks, self._first_dirty):

@@ -82,6 +82,7 @@ class LogState:
         "first_dirty_offset",
         "flushed_offset",
         "high_watermark",
+        "incomplete_reason",
         "last_compaction",
         "last_record_ms",
         "log_end_offset",
@@ -114,6 +115,8 @@ class LogState:
         """How often the log was cut since it was opened."""
         self.producer_state = loaded.producers
         self.offline_reason: str | None = None
+        self.incomplete_reason = ""
+        """Why this log was begun anew and is not yet what it was: nobody may rely on it. Empty for all others."""
         self.size_bytes = sum(segment.size for segment in loaded.segments)
         self._environment = environment
         self._health = environment.health
@@ -166,7 +169,7 @@ class LogState:
             segment_count=len(self._segments),
             last_record_ms=self.last_record_ms,
             producers=len(self.producer_state),
-            offline_reason=self.offline_reason or "",
+            offline_reason=self.offline_reason or self.incomplete_reason,
         )
 
     def _rebuild_aborted(self, segment: Segment) -> None:

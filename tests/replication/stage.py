@@ -251,6 +251,7 @@ class Following:
             loop=asyncio.get_running_loop(),
             connect=self.leader.connect,
             peers=FakePeers(self.leader),
+            partitions=self.stage.manager,
         )
         self.partitions: list[Partition] = []
         self.leader_logs: list[Log] = []
