@@ -56,7 +56,7 @@ def decide_create_topics(
         partitions_left -= len(placed)
         taken[collision_key(topic.name)] = topic.name
         topic_id = new_topic_id()
-        _add_topic(batch, topic.name, topic_id, configs, placed, now_ms)
+        _add_topic(batch, image, topic.name, topic_id, configs, placed, now_ms)
         results.append(
             TopicResult(
                 name=topic.name,
@@ -133,7 +133,7 @@ def decide_create_partitions(
         batch.puts[records.topic_key(topic.name)] = records.encode(
             topic_record(topic, partition_count=request.total_count)
         )
-        _add_partitions(batch, topic.topic_id, placed, first=len(topic.partitions), now_ms=now_ms)
+        _add_partitions(batch, image, topic.topic_id, placed, first=len(topic.partitions), now_ms=now_ms)
         results.append(TopicResult(name=topic.name, topic_id=topic.topic_id, partition_count=request.total_count))
     return Decision(results=tuple(results), transaction=batch.transaction())
 
@@ -185,6 +185,7 @@ def _refused(name: str | None, code: ErrorCode, message: str, topic_id: TopicId 
 
 def _add_topic(
     batch: Batch,
+    image: ClusterImage,
     name: str,
     topic_id: TopicId,
     configs: dict[str, str],
@@ -196,17 +197,23 @@ def _add_topic(
     )
     batch.preconditions.append(Absent(records.topic_key(name)))
     batch.puts[records.topic_key(name)] = records.encode(record)
-    _add_partitions(batch, topic_id, placed, first=0, now_ms=now_ms)
+    _add_partitions(batch, image, topic_id, placed, first=0, now_ms=now_ms)
 
 
 def _add_partitions(
-    batch: Batch, topic_id: TopicId, placed: Sequence[Sequence[BrokerId]], *, first: int, now_ms: int
+    batch: Batch,
+    image: ClusterImage,
+    topic_id: TopicId,
+    placed: Sequence[Sequence[BrokerId]],
+    *,
+    first: int,
+    now_ms: int,
 ) -> None:
-    """A new partition is led by its first replica, which alone is in sync: the others join by fetching."""
+    """A new partition is led by its first replica. All that are alive are in sync: there is nothing they could lack."""
     for index, replicas in enumerate(placed, start=first):
         record = records.PartitionRecord(
             replicas=list(replicas),
-            isr=[replicas[0]],
+            isr=[replica for replica in replicas if replica in image.brokers or replica == replicas[0]],
             leader=replicas[0],
             leader_epoch=0,
             partition_epoch=0,

@@ -188,7 +188,7 @@ def test_a_manual_assignment_is_taken_as_it_is() -> None:
     assert decision.results[0].replication_factor == 2
     image = committed(cluster(1, 2, 3), decision.transaction)
     partitions = image.topics_by_name["a"].partitions
-    assert [(p.leader, p.replicas, p.isr) for p in partitions] == [(3, (3, 1), (3,)), (1, (1, 2), (1,))]
+    assert [(p.leader, p.replicas, p.isr) for p in partitions] == [(3, (3, 1), (3, 1)), (1, (1, 2), (1, 2))]
 
 
 @pytest.mark.parametrize(
