@@ -139,8 +139,8 @@ class Replica:
                 self.partition.perform(effects)
             if log_start > log.log_start_offset:
                 self._advance_log_start(log_start)
-            if log.incomplete_reason and records is None and log.log_end_offset >= high_watermark:
-                self._complete()
+            if log.incomplete_reason:
+                self._judge_complete()
         except KafkaError as error:
             self.refuse(error)
 
@@ -179,10 +179,12 @@ class Replica:
         self.partition.wake_fetch_waiters()
         self.owner.on_moved(self)
 
-    def _complete(self) -> None:
-        """The leader had nothing more, and what came before was durable enough to ask for more."""
-        logger.warning("%s is complete again, copied from broker %d", self.partition.topic_partition, self.core.leader)
-        self.partition.log.note_complete()
+    def _judge_complete(self) -> None:
+        """A log that was begun anew is what it was when it has, as durably as is promised, all that is committed."""
+        if not self.flushing and 0 <= self.leader_high_watermark <= self.partition.log.log_end_offset:
+            name, leader = self.partition.topic_partition, self.core.leader
+            logger.warning("%s is complete again, copied from broker %d", name, leader)
+            self.partition.log.note_complete()
 
     def _take_trouble(self, result: FollowerResult) -> None:
         core, log = self.core, self.partition.log
@@ -275,4 +277,9 @@ class Replica:
             self.partition.request_flush()
             return
         self.flushing = False
+        try:
+            if self.partition.log.incomplete_reason:
+                self._judge_complete()
+        except KafkaError as error:
+            self.refuse(error)
         self.owner.on_flushed(self)
