@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.broker_process import BrokerProcess
 from tests.support.cluster_process import ClusterProcess
 from tests.support.sharing_out import SharingOut, begin_with
+from tests.support.zookeeper import ZookeeperProcess
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("ottla", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,3 +41,10 @@ def cluster(tmp_path: Path) -> Iterator[ClusterProcess]:
     """Three brokers of the test's own: it may kill them. For others or more, ``with ClusterProcess(tmp_path, ...)``."""
     with ClusterProcess(tmp_path) as processes:
         yield processes
+
+
+@pytest.fixture(scope="session")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZookeeperProcess]:
+    """One ZooKeeper for all: a test takes a chroot of its own and leaves the server as it is."""
+    with ZookeeperProcess(tmp_path_factory.mktemp("zookeeper")) as server:
+        yield server
