@@ -10,7 +10,10 @@ promises of the port are kept:
   (``wake_pipes.py``) and, should that fail, noticed by ``PRAGMA data_version``, which reads a few bytes of shared memory
   every ``poll_interval`` in that thread.
 - *Dead or late:* a session's holder keeps a lock (``session_locks.py``) for as long as its process lives, so a killed
-  broker is recognised at once; a hung one by its deadline on the monotonic clock. Deadlines of another boot are void.
+  broker is recognised at once; a hung one by its deadline on the monotonic clock. Deadlines of another boot are void, and after a
+  time in which the file could not be written nobody is late.
+- *Gone:* a file that was removed or replaced is not written any more, for what goes there would be lost with the last broker. Reading goes
+  on, and renewing sessions.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +46,8 @@ from broker.metadata.worker import Worker, WorkerClosed
 T = TypeVar("T")
 
 POLL_INTERVAL_SECONDS = 0.25
+STALL_SECONDS = 1.0
+"""A write that waits longer for its turn than this says more about the file than about its users."""
 
 
 class SqliteStore:
@@ -62,6 +68,10 @@ class SqliteStore:
         """One per ``wait_acknowledged``, set when there may be an answer. Touched on the loop only."""
         self._closing = False
         self._data_version = -1
+        self._file: tuple[int, int] = (0, 0)
+        """Device and inode of what was opened."""
+        self._stalled_at_ms: float = float("-inf")
+        """When a write last had to wait for so long that those of others may have had to as well."""
         self._pipes = WakePipes(self._path)
         self._locks = SessionLocks(self._path)
         """Touched in the thread only."""
@@ -177,6 +187,7 @@ class SqliteStore:
 
     def _open(self) -> None:
         self._database = sqlite_tables.open_database(self._path)
+        self._file = _file_at(self._path)
         self._data_version = self._read_data_version()
         self._pipes.open()
 
@@ -219,7 +230,15 @@ class SqliteStore:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """The write lock of both files, committed at the end, rolled back on any exception."""
         database = self._db
-        database.execute("BEGIN IMMEDIATE")
+        if _file_at(self._path) != self._file:
+            # SQLite would go on writing into the file that nobody can open again.
+            raise StoreUnavailable(f"{self._path} was removed or replaced: put it back, or restart all brokers")
+        began = time.monotonic()
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        finally:
+            if time.monotonic() - began > STALL_SECONDS:
+                self._stalled_at_ms = self._now_ms()
         try:
             yield database
             database.execute("COMMIT")
@@ -332,7 +351,9 @@ class SqliteStore:
         overdue = []
         for session, name, timeout_ms, boot, deadline_ms in rows:
             void = deadline_ms is None or boot != self._boot or deadline_ms > now_ms + timeout_ms
-            if void or deadline_ms < now_ms or (session not in self._locks.held() and self._locks.is_free(name)):
+            # Whoever could not get at the file cannot tell who hangs from who could not either: all get their time anew.
+            late = not void and max(deadline_ms, self._stalled_at_ms + timeout_ms) < now_ms
+            if void or late or (session not in self._locks.held() and self._locks.is_free(name)):
                 overdue.append(session)
         return overdue
 
@@ -347,6 +368,14 @@ class SqliteStore:
 
     def _now_ms(self) -> int:
         return int(self._clock.monotonic() * 1000)
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
 
 
 def _boot_id() -> str:

@@ -302,3 +302,47 @@ async def test_only_the_owner_can_read_the_metadata(path: Path) -> None:
     assert len(modes) >= 4
     assert set(modes.values()) == {0}
     await store.close()
+
+
+async def test_a_file_that_was_removed_takes_no_commit_and_is_good_again_when_it_is_back(path: Path) -> None:
+    store, aside = await started(path), path.with_name("aside")
+    revision = await store.commit(put(a=b"1"))
+    session = await store.open_session("broker-1", TIMEOUT_MS)
+    path.rename(aside)
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        await store.commit(put(a=b"2"))
+    path.write_bytes(b"")
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        await store.commit(put(a=b"2"))
+    await store.renew_session(session)
+    entry = await store.get("a")
+    assert entry is not None
+    assert entry.value == b"1"
+    aside.rename(path)
+    assert await store.commit(put(a=b"2")) == revision + 1
+    await store.close()
+
+
+async def test_nobody_is_late_after_a_time_in_which_the_file_could_not_be_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "STALL_SECONDS", 0.01)
+    clock = ManualClock()
+    holder, other = await started(path, clock), await started(path, clock)
+    session = await holder.open_session("broker-1", TIMEOUT_MS)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    clock.advance(TIMEOUT_MS + 1)
+    expiring = asyncio.create_task(other.expire_sessions())
+    done, _ = await asyncio.wait({expiring}, timeout=0.2)
+    assert not done
+    blocker.execute("COMMIT")
+    blocker.close()
+    assert await expiring == 0
+    clock.advance(TIMEOUT_MS)
+    assert await other.expire_sessions() == 0
+    await holder.renew_session(session)
+    clock.advance(TIMEOUT_MS + 1)
+    assert await other.expire_sessions() == 1
+    await holder.close()
+    await other.close()
