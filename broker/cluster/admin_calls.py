@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from broker.errors import ErrorCode, KafkaError
 from broker.types import BrokerId, TopicId, new_topic_id
 
 Result = TypeVar("Result")
+Item = TypeVar("Item", TopicResult, ResourceResult)
 
 
 class AdminCalls(ABC):
@@ -46,12 +48,22 @@ class AdminCalls(ABC):
     ) -> tuple[Result, ...]:
         """Decide, commit, decide again after a lost race; the results when the change is known here or ``everywhere``."""
 
+    async def _perform_each(
+        self, decide: Callable[[ClusterImage], Decision[Item]], *, validate_only: bool = False
+    ) -> tuple[Item, ...]:
+        """As ``_perform``, for answers that have a place for an error at each item only: what befalls all befalls each."""
+        try:
+            return await self._perform(decide, validate_only=validate_only)
+        except KafkaError as error:
+            results = decide(self.image).results
+            return tuple(result if result.error is not None else replace(result, error=error) for result in results)
+
     # Topics and configs ----------------------------------------------------------------------------------
 
     async def create_topics(
         self, topics: Sequence[NewTopic], *, validate_only: bool = False
     ) -> tuple[TopicResult, ...]:
-        return await self._perform(
+        return await self._perform_each(
             lambda image: topic_admin.decide_create_topics(
                 image,
                 topics,
@@ -65,12 +77,14 @@ class AdminCalls(ABC):
 
     async def delete_topics(self, topics: Sequence[tuple[str | None, TopicId]]) -> tuple[TopicResult, ...]:
         """``topics`` are (name, zero id) or (None, id)."""
-        return await self._perform(lambda image: topic_admin.decide_delete_topics(image, topics, config=self.config))
+        return await self._perform_each(
+            lambda image: topic_admin.decide_delete_topics(image, topics, config=self.config)
+        )
 
     async def create_partitions(
         self, requests: Sequence[NewPartitions], *, validate_only: bool = False
     ) -> tuple[TopicResult, ...]:
-        return await self._perform(
+        return await self._perform_each(
             lambda image: topic_admin.decide_create_partitions(
                 image, requests, random=self._random, now_ms=self._clock.wall_ms()
             ),
@@ -81,7 +95,7 @@ class AdminCalls(ABC):
         self, changes: Sequence[ResourceChange], *, validate_only: bool = False
     ) -> tuple[ResourceResult, ...]:
         """Serves AlterConfigs and IncrementalAlterConfigs: ``ResourceChange.replace`` tells which."""
-        return await self._perform(
+        return await self._perform_each(
             lambda image: config_admin.decide_alter_configs(
                 image, changes, config=self.config, now_ms=self._clock.wall_ms()
             ),

@@ -244,13 +244,14 @@ class ClusterDriver(AdminCalls):
     async def _follow(self) -> None:
         while True:
             try:
-                async with contextlib.aclosing(self._store.watch(self.image.revision)) as commits:
-                    async for commit in commits:
-                        self._advance(fold(self.image, commit))
-                return  # the store was closed
-            except RevisionCompacted:
-                log.warning("metadata: fell behind the change log, reading a snapshot")
-                self._advance(_folded(await self._store.range()))
+                try:
+                    async with contextlib.aclosing(self._store.watch(self.image.revision)) as commits:
+                        async for commit in commits:
+                            self._advance(fold(self.image, commit))
+                    return  # the store was closed
+                except RevisionCompacted:
+                    log.warning("metadata: fell behind the change log, reading a snapshot")
+                    self._advance(_folded(await self._store.range()))
             except StoreUnavailable as error:
                 log.warning("metadata: %s; the last known state stays in force", error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)

@@ -75,7 +75,8 @@ class ControllerDuty:
                 with contextlib.suppress(KafkaError):
                     await self._wait_revision(conflict.revision)
                 self._due.set()
-            except (StoreUnavailable, SessionExpired) as error:
+            except (StoreUnavailable, SessionExpired, KafkaError) as error:
+                # The last one: the commit has not come back through the watch in time.
                 log.warning("metadata: controller duty postponed: %s", error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
                 self._due.set()

@@ -133,8 +133,8 @@ class MetadataStore(Protocol):
         """Its ephemeral keys go in one commit. Closing one that is gone is not an error."""
 
     async def expire_sessions(self) -> int:
-        """End the sessions of others that are overdue or dead; how many. A store with a server of its own, which ends them
-        by itself, only has another look and returns 0."""
+        """End the sessions of others that are overdue or dead; how many. Stores with a server of their own return 0: it ends
+        them, and the store deletes their keys without being asked."""
 
     async def acknowledge(self, session: str, revision: int) -> None:
         """Let the others know that this session's holder acts on everything up to ``revision``. Best effort."""

@@ -113,9 +113,7 @@ class ZookeeperStore:
         await self._perform(self._sessions.close_session(session))
 
     async def expire_sessions(self) -> int:
-        """The servers expire sessions; their keys are deleted by whoever follows the log first. This only has it looked at."""
-        self._sessions_changed = True
-        self._news.set()
+        """The servers expire sessions and tell; whoever follows the log first deletes what they leave."""
         return 0
 
     async def acknowledge(self, session: str, revision: int) -> None:
@@ -147,9 +145,11 @@ class ZookeeperStore:
 
     async def _follow(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._news.wait()
+            except TimeoutError:
+                self._sessions_changed = True
             self._news.clear()
             sessions_changed, self._sessions_changed = self._sessions_changed, False
             try:

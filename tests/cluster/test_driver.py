@@ -18,7 +18,7 @@ from broker.cluster.image import ClusterImage, ImageDelta
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.metadata.sqlite import SqliteStore
-from broker.metadata.store import Transaction
+from broker.metadata.store import Snapshot, StoreUnavailable, Transaction
 from broker.types import ZERO_TOPIC_ID
 from tests.cluster.builders import topic
 from tests.metadata.memory import MemoryCluster, MemoryStore
@@ -251,8 +251,11 @@ async def test_without_the_store_admin_requests_fail_and_the_image_stays(open_dr
     driver = await open_driver()
     await driver.create_topics([topic("a")])
     store_of(driver).unavailable = True
+    results = await driver.create_topics([topic("a"), topic("b")])
+    codes = [result.error and result.error.code for result in results]
+    assert codes == [ErrorCode.TOPIC_ALREADY_EXISTS, ErrorCode.REQUEST_TIMED_OUT], "each has its own"
     with pytest.raises(KafkaError) as caught:
-        await driver.create_topics([topic("b")])
+        await driver.set_broker_state(1, "draining")
     assert caught.value.code is ErrorCode.REQUEST_TIMED_OUT
     assert list(driver.image.topics_by_name) == ["a"]
     store_of(driver).unavailable = False
@@ -277,6 +280,52 @@ async def test_a_broker_that_fell_behind_the_change_log_reads_a_snapshot(
     store_of(driver).unavailable = False
     await until(driver, lambda image: image.topics_by_name.keys() == {"a", "b"})
     assert [sorted(t.name for t in d.created_topics) for d in deltas if d.created_topics] == [["a", "b"]]
+
+
+async def test_losing_the_store_again_while_reading_the_snapshot_does_not_end_the_following(
+    open_driver: Open, shared: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "STORE_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(driver_module, "VISIBILITY_SECONDS", 0.01)
+    driver, other = await open_driver(), await open_driver(2)
+    await until(driver, lambda image: image.is_settled(2))
+    store = store_of(driver)
+    read, refused = store.range, []
+
+    async def once_unavailable(prefix: str = "") -> Snapshot:
+        if not refused:
+            refused.append(prefix)
+            raise StoreUnavailable("again")
+        return await read(prefix)
+
+    monkeypatch.setattr(store, "range", once_unavailable)
+    store.unavailable = True
+    await other.create_topics([NewTopic(name="a", assignments=((0, (2,)),))])
+    shared.compact()
+    store.unavailable = False
+    await until(driver, lambda image: "a" in image.topics_by_name)
+    assert refused
+
+
+async def test_a_controller_whose_commit_is_slow_to_come_back_stays_on_duty(
+    open_driver: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "APPLY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("broker.cluster.duty.STORE_RETRY_SECONDS", 0.01)
+    driver = await open_driver()
+    wait, late = driver._duty._wait_revision, []
+
+    async def too_late(revision: int) -> None:
+        late.append(revision)
+        if len(late) == 1:
+            raise KafkaError(ErrorCode.REQUEST_TIMED_OUT)
+        await wait(revision)
+
+    monkeypatch.setattr(driver._duty, "_wait_revision", too_late)
+    other = await open_driver(2)
+    await until(driver, lambda image: image.is_settled(2))
+    assert late
+    await other.stop()
 
 
 async def test_a_subscriber_that_fails_does_not_cut_off_the_others(
