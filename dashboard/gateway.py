@@ -23,8 +23,10 @@ from broker.client.results import (
     ConfigEntry,
     FetchedRecords,
     ListedOffset,
+    PlacementOutcome,
     ProducedRecord,
     ProducerDescription,
+    Reassignment,
     TopicMetadata,
     TransactionDescription,
     TransactionListing,
@@ -304,6 +306,21 @@ class Gateway:
     ) -> ProducedRecord:
         """One record, acknowledged by all replicas in sync."""
         return self.client.produce(topic, key, value, headers, partition, compression=compression, acks=-1)
+
+    @translated
+    def reassign(
+        self, targets: Mapping[TopicPartition, Sequence[int] | None]
+    ) -> dict[TopicPartition, PlacementOutcome]:
+        """Begin or (``None``) cancel moves; an outcome per partition."""
+        return self.client.reassign(targets)
+
+    @translated
+    def reassignments(self) -> dict[TopicPartition, Reassignment]:
+        return self.client.reassignments()
+
+    @translated
+    def elect_preferred_leaders(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, PlacementOutcome]:
+        return self.client.elect_leaders(partitions)
 
     @translated
     def segments(self, topic: str, partition: int) -> tuple[PartitionInventory, int, int]:

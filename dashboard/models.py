@@ -46,6 +46,7 @@ class ClusterOperation(models.Model):
             ("abort_transaction", "Can abort transactions"),
             ("disconnect_client", "Can disconnect clients"),
             ("change_broker", "Can change configs of brokers"),
+            ("move_partitions", "Can move partitions, elect leaders, restart and decommission brokers"),
         )
 
 

@@ -44,6 +44,8 @@ def _sample(image: ClusterImage) -> ControlSample:
 def _registration(image: ClusterImage, broker_id: BrokerId) -> RegistrationSample:
     remembered = image.brokers_state.get(broker_id, BrokerState())
     state = {"active": ""}.get(remembered.state, remembered.state)
+    if not state and broker_id in image.stopping:
+        state = "stopping"
     live = image.brokers.get(broker_id)
     if live is None:
         return RegistrationSample(

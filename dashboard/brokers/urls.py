@@ -6,6 +6,7 @@ from dashboard.brokers import views
 
 urlpatterns = [
     path("brokers/", views.brokers, name="brokers"),
-    path("brokers/<str:slug>/", views.configs, name="broker-configs"),
-    path("brokers/<str:slug>/<str:name>/", views.config, name="broker-config"),
+    path("brokers/<int:number>/", views.broker, name="broker"),
+    path("brokers/<str:slug>/configs/", views.configs, name="broker-configs"),
+    path("brokers/<str:slug>/configs/<str:name>/", views.config, name="broker-config"),
 ]

@@ -1,4 +1,5 @@
-"""The broker list, and the configs of one broker or of all: shown with their origin, the dynamic ones changed in two steps."""
+"""The broker list, one broker's page, and the configs of one broker or of all: shown with their origin, the dynamic ones changed
+in two steps."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from broker.client.results import ConfigEntry
 from dashboard.brokers.edit import Target, read_target
-from dashboard.brokers.live import BrokersPage
+from dashboard.brokers.live import BrokerPage, BrokersPage
 from dashboard.config_changes import steps
 from dashboard.config_changes.change import own_value
 from dashboard.gateway import GatewayError, gateway
 from dashboard.live.state import CLUSTER, BrokerRow
-from dashboard.pages.shell import Crumb, read_view, render, render_live
+from dashboard.pages.shell import Crumb, missing, read_view, render, render_live
 
 PERMISSION = "dashboard.change_broker"
 NOT_ALLOWED = (
@@ -32,6 +33,20 @@ SHOWN = {"": "All", "dynamic": "Can be changed", "set": "Not the default"}
 @login_required
 def brokers(request: HttpRequest) -> HttpResponse:
     return render_live(request, BrokersPage(), "ottla/brokers/page.html", {}, title="Brokers")
+
+
+@require_safe
+@login_required
+def broker(request: HttpRequest, number: int) -> HttpResponse:
+    page = BrokerPage(str(number), request.GET)
+    view, _ = read_view(page)
+    if page.broker(view) is None and view.rows(CLUSTER):
+        return missing(request, f"There is no broker {number}.", Crumb(title="Brokers", url=reverse("brokers")))
+    context = {"number": number, "listing": page.listing, "filter_extra": {"show": page.show} if page.show else {}}
+    crumbs = [Crumb(title="Brokers", url=reverse("brokers")), Crumb(title=f"Broker {number}")]
+    return render_live(
+        request, page, "ottla/broker/page.html", context, title=f"Broker {number}", crumbs=crumbs, view=view
+    )
 
 
 @require_safe
@@ -118,7 +133,10 @@ def _page(
 ) -> HttpResponse:
     title = f"Configs of {target.name}"
     url = reverse("broker-configs", args=[target.slug])
-    crumbs = [Crumb(title="Brokers", url=reverse("brokers")), Crumb(title=title, url=url if name else "")]
+    crumbs = [Crumb(title="Brokers", url=reverse("brokers"))]
+    if target.broker_id is not None:
+        crumbs.append(Crumb(title=f"Broker {target.broker_id}", url=reverse("broker", args=[target.broker_id])))
+    crumbs.append(Crumb(title=title, url=url if name else ""))
     if name:
         crumbs.append(Crumb(title=name))
     return render(request, template, context, title=name or title, crumbs=crumbs, status=status)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from dashboard.live.state import AlertRow, BrokerRow, GroupRow, HeadRow, Level, TopicRow
+from dashboard.live.base import Level
+from dashboard.live.state import AlertRow, BrokerRow, GroupRow, HeadRow, TopicRow
 
 ALERTS_MAX = 100
 HELD_LONG_MS = 60_000
@@ -62,18 +63,14 @@ def cluster_alerts(
 
 def _broker_alerts(broker: BrokerRow) -> Iterable[AlertRow]:
     link = f"broker:{broker.id}"
+    if broker.state == "decommissioned":
+        return
     if not broker.online:
-        heard = broker.silent_since_ms >= 0
         yield AlertRow(
             name=f"broker-silent:{broker.id}",
             level="bad",
             title=f"Broker {broker.id} does not answer",
-            text=(
-                "Its partitions cannot be read or written while it is away; nothing acknowledged is lost. "
-                "Its numbers are the last it told."
-                if heard
-                else f"It has not answered since the collector started. {broker.trouble}".strip()
-            ),
+            text=_silence(broker),
             since_ms=broker.silent_since_ms,
             link=link,
         )
@@ -96,6 +93,18 @@ def _broker_alerts(broker: BrokerRow) -> Iterable[AlertRow]:
         )
 
 
+def _silence(broker: BrokerRow) -> str:
+    if broker.silent_since_ms < 0:
+        return f"It has not answered since the collector started. {broker.trouble}".strip()
+    if broker.live:
+        what = "The cluster still counts on it: what it leads waits until its session runs out."
+    elif broker.live is False and broker.leaders == 0:
+        what = "Others lead what it led; nothing acknowledged is lost. What it kept has one copy less."
+    else:
+        what = "What only it has cannot be read or written while it is away; nothing acknowledged is lost."
+    return f"{what} Its numbers are the last it told."
+
+
 def _topic_alerts(topic: TopicRow, now_ms: int) -> Iterable[AlertRow]:
     if topic.offline:
         yield AlertRow(
@@ -105,12 +114,24 @@ def _topic_alerts(topic: TopicRow, now_ms: int) -> Iterable[AlertRow]:
             text=f"{topic.offline_reason} Nobody can read or write there; nothing has been deleted.".strip(),
             link=f"topic:{topic.name}",
         )
-    if topic.under_replicated:
+    if topic.under_min_isr:
+        one = topic.under_min_isr == 1
+        yield AlertRow(
+            name=f"topic-under-min-isr:{topic.name}",
+            level="bad",
+            title=f"{_partitions(topic.under_min_isr)} of {topic.name} {'refuses' if one else 'refuse'} acks=all",
+            text=(
+                f"Fewer than min.insync.replicas={topic.min_isr} are in sync{_without(topic)}. "
+                "Reading goes on, of what was acknowledged; nothing of that is lost."
+            ),
+            link=f"topic:{topic.name}",
+        )
+    elif topic.under_replicated:
         yield AlertRow(
             name=f"topic-under-replicated:{topic.name}",
             level="warn",
             title=f"{_partitions(topic.under_replicated)} of {topic.name} {'lacks' if topic.under_replicated == 1 else 'lack'} a replica in sync",
-            text="Reads and writes go on with fewer copies than asked for.",
+            text=f"Reads and writes go on with fewer copies than asked for{_without(topic)}.",
             link=f"topic:{topic.name}",
         )
     if topic.held_since_ms >= 0 and now_ms - topic.held_since_ms >= HELD_LONG_MS and not topic.internal:
@@ -134,7 +155,14 @@ def health(head: HeadRow, alerts: Sequence[AlertRow], groups: Iterable[GroupRow]
         for alert in alerts
         if alert.name.startswith("broker-refuses:")
     ]
-    shown = {"broker-silent", "topic-offline", "topic-under-replicated", "group", "broker-refuses"}
+    shown = {
+        "broker-silent",
+        "topic-offline",
+        "topic-under-min-isr",
+        "topic-under-replicated",
+        "group",
+        "broker-refuses",
+    }
     other = [alert for alert in alerts if alert.name.partition(":")[0] not in shown]
     if other:
         parts.append(
@@ -164,6 +192,9 @@ def _partition_part(head: HeadRow) -> str:
         return "no topics yet" if head.brokers_online else ""
     if head.partitions_offline:
         return f"{_partitions(head.partitions_offline)} offline"
+    if head.partitions_under_min_isr:
+        one = head.partitions_under_min_isr == 1
+        return f"{_partitions(head.partitions_under_min_isr)} {'refuses' if one else 'refuse'} acks=all"
     if head.partitions_under_replicated:
         return f"{_partitions(head.partitions_under_replicated)} not fully in sync"
     if not head.brokers_online:
@@ -187,6 +218,13 @@ def _group_part(groups: Iterable[GroupRow]) -> str:
         word = "without readers" if verdict == "stopped" else verdict
         parts.append(f"{len(names)} group{'' if len(names) == 1 else 's'} {word}: {listed}")
     return ", ".join(parts)
+
+
+def _without(topic: TopicRow) -> str:
+    if not topic.missing:
+        return ""
+    named = ", ".join(map(str, topic.missing))
+    return f": without broker{'' if len(topic.missing) == 1 else 's'} {named}"
 
 
 def _partitions(count: int) -> str:

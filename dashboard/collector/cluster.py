@@ -3,31 +3,40 @@
 ``fold`` and ``silent`` take what brokers say or stop saying; ``derive`` turns what changed since the last call into
 scopes of rows. The work follows what moved: an idle partition costs nothing after its second sample.
 
-Several brokers may speak about the same partition or group. The one that leads (coordinates) it counts; while none
-does, the newest leader epoch known counts, and the row keeps the name of its source so that a page can say it is stale.
+Several brokers may speak about the same partition, group or controller: ``partitions.py`` and ``control.py`` say whom to believe,
+and the row keeps the name of its source so that a page can say it is stale.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from broker.telemetry.sample import GroupSample, PartitionSample, Sample, TopicSample
+from broker.telemetry.sample import BrokerSample, GroupSample, PartitionSample, Sample, TopicSample
+from dashboard.collector.broker_rows import broker_detail, broker_row, replica_row
+from dashboard.collector.control import ControlView, ControlVoice, controller_row, view_control
+from dashboard.collector.events import EventBook
 from dashboard.collector.groups import GroupView, view_group
 from dashboard.collector.mirror import BrokerMirror, PartitionKey, Touched
+from dashboard.collector.partitions import Believed, Spoken, believe, partition_row
 from dashboard.collector.rates import Meter
+from dashboard.collector.replication import Walk, walk
+from dashboard.collector.topic_rows import topic_row
 from dashboard.collector.verdicts import Progress
+from dashboard.live.replication_rows import ControllerRow, PartitionRow
 from dashboard.live.state import (
     BrokerRow,
     GroupRow,
-    PartitionRow,
     Rows,
     TopicGroupRow,
     TopicRow,
+    broker_scope,
     group_scope,
     topic_scope,
 )
+
+WALK_MS = 1_000
+"""Walking over all partitions waits for the next second's samples unless a leader, an in-sync set or a replica moved."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +65,8 @@ class Derived:
     gone: list[str]
     topics_changed: bool
     groups_changed: bool
+    walked: bool
+    """Whether the counts over all partitions, links and replicas were made anew."""
 
 
 class ClusterModel:
@@ -65,7 +76,10 @@ class ClusterModel:
         self.partitions: dict[str, dict[int, PartitionRow]] = {}
         self.groups: dict[str, GroupView] = {}
         self.cluster_id = ""
-        self.controller_id = -1
+        self.controller = ControllerRow()
+        self.walk = Walk()
+        self.events = EventBook()
+        self._control = ControlView()
         self._known: dict[int, _Known] = {}
         self._meters: dict[PartitionKey, _PartitionMeter] = {}
         self._busy: set[PartitionKey] = set()
@@ -73,7 +87,9 @@ class ClusterModel:
         self._progress: dict[str, Progress] = {}
         self._touched = Touched()
         self._configs: dict[str, TopicSample] = {}
-        self._copies = (Counter[int](), Counter[int](), Counter[int]())
+        self._moved = True
+        """A leader, an in-sync set or a replica moved since the last walk."""
+        self._walked_at_ms = 0
         self._readers: dict[str, set[str]] = {}
         """Topic → groups with an offset on it or a partition of it."""
 
@@ -124,7 +140,7 @@ class ClusterModel:
     def derive(self) -> Derived:
         """Bring every row up to date with what was folded since the last call."""
         touched, self._touched = self._touched, Touched()
-        self._derive_identity()
+        self._derive_control()
         self._derive_configs(touched.topics)
         changed_topics = self._derive_partitions(touched.partitions) | touched.topics
         regroup = set(touched.groups) | self._unsettled()
@@ -133,14 +149,15 @@ class ClusterModel:
         group_topics = self._derive_groups(regroup)
         gone = [topic_scope(name) for name in self._derive_topics(changed_topics | group_topics)]
         gone += [group_scope(group_id) for group_id in regroup if group_id not in self.groups]
-        if changed_topics:
-            self._count_copies()
+        walked = self._walk_if_due()
         self._derive_brokers()
+        self.controller = controller_row(self._control, self._voices(), reassigning=self.walk.head.reassigning)
         return Derived(
             details=self._details(changed_topics | group_topics, regroup),
             gone=gone,
             topics_changed=bool(changed_topics | group_topics),
             groups_changed=bool(regroup),
+            walked=walked,
         )
 
     def _speakers(self) -> list[BrokerMirror]:
@@ -148,60 +165,81 @@ class ClusterModel:
         online = [known.mirror for known in self._known.values() if known.online]
         return online or [known.mirror for known in self._known.values()]
 
-    def _derive_identity(self) -> None:
+    def _voices(self) -> list[ControlVoice]:
+        return [
+            ControlVoice(
+                broker=broker_id,
+                online=known.online,
+                controller_id=known.mirror.controller_id,
+                revision=known.mirror.revision,
+                control=known.mirror.control,
+                store=known.mirror.broker.store,
+                store_trouble=known.mirror.broker.store_trouble,
+            )
+            for broker_id, known in self._known.items()
+            if known.mirror.sampled_at_ms >= 0
+        ]
+
+    def _derive_control(self) -> None:
+        was, self._control = self._control, view_control(self._voices())
         for mirror in self._speakers():
             self.cluster_id = mirror.cluster_id or self.cluster_id
-            if mirror.broker.is_controller:
-                self.controller_id = mirror.broker_id
-                return
-            if mirror.controller_id >= 0:
-                self.controller_id = mirror.controller_id
+        self.events.note_control(was, self._control, self._newest_ms())
+
+    def _newest_ms(self) -> int:
+        return max(self.sampled.values(), default=0)
 
     def _derive_configs(self, names: Iterable[str]) -> None:
         for name in names:
-            sample = next((m.topics[name] for m in self._speakers() if name in m.topics), None)
-            if sample is None:
+            knowing = [mirror for mirror in self._speakers() if name in mirror.topics]
+            if not knowing:
                 self._configs.pop(name, None)
             else:
-                self._configs[name] = sample
+                self._configs[name] = max(knowing, key=lambda m: (m.revision, -m.broker_id)).topics[name]
 
     def _derive_partitions(self, keys: set[PartitionKey]) -> set[str]:
         changed: set[str] = set()
         for key in keys:
             topic, partition = key
-            spoken = self._partition_sample(key)
-            if spoken is None:
+            believed = self._believe(key)
+            if believed is None:
                 self._meters.pop(key, None)
                 self._busy.discard(key)
                 if self.partitions.get(topic, {}).pop(partition, None) is not None:
+                    self._moved = True
                     changed.add(topic)
                 continue
-            source, sample = spoken
             rows = self.partitions.setdefault(topic, {})
-            row = _partition_row(
-                sample,
-                source,
-                self._read_meter(key, source, sample),
-                self._out_of_reach(source),
-                held_since_ms=_held_since(sample, rows.get(partition), self._known[source].mirror.sampled_at_ms),
-            )
-            if rows.get(partition) != row:
+            was, row = rows.get(partition), self._partition_row(key, believed, rows.get(partition))
+            if was != row:
                 rows[partition] = row
                 changed.add(topic)
+                self._moved = self._moved or was is None or was.placement != row.placement
+                self.events.note(was, row, self._newest_ms())
         return changed
 
-    def _partition_sample(self, key: PartitionKey) -> tuple[int, PartitionSample] | None:
-        """(who says it, what): the leader's own words first, else the newest leader epoch anyone knows.
+    def _partition_row(self, key: PartitionKey, believed: Believed, was: PartitionRow | None) -> PartitionRow:
+        source, told = believed.source, believed.told
+        min_isr = self._configs[key[0]].min_insync_replicas
+        return partition_row(
+            believed,
+            self._read_meter(key, source, told),
+            min_isr=min_isr if min_isr > 0 else None,
+            out_of_reach=self._out_of_reach(source),
+            held_since_ms=_held_since(told, was, self._known[source].mirror.sampled_at_ms),
+            has_log=told.log_end_offset >= 0,
+        )
 
-        A partition only a silent broker has is still there while its topic is; it is what was told last.
-        """
-        if key[0] not in self._configs:
+    def _believe(self, key: PartitionKey) -> Believed | None:
+        """A partition only a silent broker has is still there while its topic is; it is what was told last."""
+        config = self._configs.get(key[0])
+        if config is None:
             return None
-        for mirrors in (self._speakers(), [known.mirror for known in self._known.values()]):
-            spoken = [(mirror.broker_id, mirror.partitions[key]) for mirror in mirrors if key in mirror.partitions]
-            if spoken:
-                return max(spoken, key=lambda pair: (pair[1].leader_epoch, pair[1].leader == pair[0], -pair[0]))
-        return None
+        return believe(
+            Spoken(broker=broker_id, online=known.online, sample=known.mirror.partitions[key])
+            for broker_id, known in self._known.items()
+            if key in known.mirror.partitions and known.mirror.knows_topic(config)
+        )
 
     def _out_of_reach(self, source: int) -> str:
         """Why a partition only ``source`` has cannot be used, while others answer."""
@@ -273,7 +311,7 @@ class ClusterModel:
         for name in names:
             sample = self._configs.get(name)
             if sample is None:
-                self.partitions.pop(name, None)
+                self._moved = self.partitions.pop(name, None) is not None or self._moved
                 if not self._readers.get(name):
                     self._readers.pop(name, None)
                 if self.topics.pop(name, None) is not None:
@@ -282,34 +320,69 @@ class ClusterModel:
             rows = self.partitions.get(name, {})
             lags = [(view.lag or 0, view.group_id) for view in self._topic_groups(name) if view.lag is not None]
             worst = max(lags, default=None)
-            self.topics[name] = _topic_row(sample, list(rows.values()), len(self._readers.get(name, ())), worst)
+            self.topics[name] = topic_row(sample, list(rows.values()), len(self._readers.get(name, ())), worst)
         return gone
 
     def _topic_groups(self, name: str) -> list[TopicGroupRow]:
         return [self.groups[group_id].on_topic(name) for group_id in sorted(self._readers.get(name, ()))]
 
-    def _count_copies(self) -> None:
-        """Per broker: partitions it leads, copies it keeps, bytes it told. Only when some partition changed."""
-        leads, copies, sizes = Counter[int](), Counter[int](), Counter[int]()
-        for rows in self.partitions.values():
-            for row in rows.values():
-                leads[row.leader] += 1
-                copies.update(row.replicas)
-                sizes[row.source] += row.size_bytes or 0
-        self._copies = (leads, copies, sizes)
+    def _walk_if_due(self) -> bool:
+        now_ms = self._newest_ms()
+        if not self._moved and now_ms - self._walked_at_ms < WALK_MS:
+            return False
+        self._moved, self._walked_at_ms = False, now_ms
+        self.walk = walk(row for rows in self.partitions.values() for row in rows.values())
+        return True
 
     def _derive_brokers(self) -> None:
-        leads, copies, sizes = self._copies
-        self.brokers = {
-            broker_id: _broker_row(
-                known,
+        """Every broker that was asked, that is registered, or that is meant to keep a replica."""
+        registered = self._control.registrations
+        ids = sorted({*self._known, *registered, *self.walk.brokers})
+        counted = [one for one in ids if one not in registered or registered[one].live]
+        replicas = sum(counts.replicas for counts in self.walk.brokers.values())
+        led = sum(counts.leaders for counts in self.walk.brokers.values())
+        unheard = _Known(mirror=BrokerMirror(-1), trouble="The collector has not been told its address.")
+        self.brokers = {}
+        for broker_id in ids:
+            known = self._known.get(broker_id, unheard)
+            self.brokers[broker_id] = broker_row(
+                known.mirror.broker if broker_id in self._known else BrokerSample(id=broker_id),
+                known.meter,
+                registered.get(broker_id),
+                self.walk.counts(broker_id),
                 is_controller=broker_id == self.controller_id,
-                leaders=leads[broker_id],
-                replicas=copies[broker_id],
-                size_bytes=sizes[broker_id],
+                online=known.online,
+                silent_since_ms=known.silent_since_ms,
+                trouble=known.trouble,
+                size_bytes=known.mirror.size_bytes,
+                partitions=led,
+                replicas=replicas,
+                counted_brokers=len(counted),
             )
-            for broker_id, known in sorted(self._known.items())
-        }
+
+    @property
+    def controller_id(self) -> int:
+        return self._control.controller_id
+
+    def broker_detail(self, broker_id: int) -> Rows:
+        """The broker and every partition it is meant to keep."""
+        known = self._known.get(broker_id)
+        own = known.mirror.partitions if known is not None else {}
+        return broker_detail(
+            self.brokers[broker_id],
+            (
+                replica_row(row, broker_id, own.get((row.topic, row.partition)))
+                for rows in self.partitions.values()
+                for row in rows.values()
+                if broker_id in row.replicas
+            ),
+        )
+
+    def broker_details(self, watched: set[str] | None) -> dict[str, Rows]:
+        """Of the watched brokers; ``None``: of all."""
+        scopes = {broker_scope(broker_id): broker_id for broker_id in self.brokers}
+        wanted = scopes.keys() if watched is None else scopes.keys() & watched
+        return {scope: self.broker_detail(scopes[scope]) for scope in wanted}
 
     def _details(self, topics: set[str], groups: set[str]) -> dict[str, Rows]:
         details: dict[str, Rows] = {}
@@ -348,107 +421,9 @@ def _broker_totals(sample: Sample) -> tuple[float, ...]:
     )
 
 
-def _broker_row(known: _Known, *, is_controller: bool, leaders: int, replicas: int, size_bytes: int) -> BrokerRow:
-    broker, meter, online = known.mirror.broker, known.meter, known.online
-    cpu = meter.rate(4) if online else None
-    return BrokerRow(
-        id=known.mirror.broker_id,
-        host=broker.host,
-        port=broker.port,
-        rack=broker.rack,
-        is_controller=is_controller,
-        online=online,
-        silent_since_ms=known.silent_since_ms,
-        trouble=known.trouble,
-        started_at_ms=broker.started_at_ms or -1,
-        cpu_percent=round(cpu * 100, 1) if cpu is not None else None,
-        rss_bytes=(broker.rss_bytes or None) if online else None,
-        connections=broker.connections if online else None,
-        request_rate=meter.rate(3) if online else None,
-        bytes_in_rate=meter.rate(0) if online else None,
-        bytes_out_rate=meter.rate(1) if online else None,
-        records_in_rate=meter.rate(2) if online else None,
-        leaders=leaders,
-        replicas=replicas,
-        size_bytes=size_bytes,
-        disk_free_bytes=broker.disk_free_bytes,
-        disk_total_bytes=broker.disk_total_bytes,
-        log_dir=broker.log_dir,
-        ack_durability=broker.ack_durability,
-        produce_refused_reason=broker.produce_refused_reason,
-        offline_log_dir_reason=broker.offline_log_dir_reason,
-    )
-
-
 def _held_since(sample: PartitionSample, was: PartitionRow | None, now_ms: int) -> int:
     """Since when readers of committed records have stood at the same offset below the high watermark; -1: they do not."""
     if not 0 <= sample.last_stable_offset < sample.high_watermark:
         return -1
     stands = was is not None and was.held_since_ms >= 0 and was.last_stable_offset == sample.last_stable_offset
     return was.held_since_ms if was is not None and stands else now_ms
-
-
-def _partition_row(
-    sample: PartitionSample, source: int, meter: Meter, out_of_reach: str, *, held_since_ms: int
-) -> PartitionRow:
-    return PartitionRow(
-        topic=sample.topic,
-        partition=sample.partition,
-        leader=sample.leader,
-        leader_epoch=sample.leader_epoch,
-        replicas=sample.replicas,
-        isr=sample.isr,
-        log_start_offset=sample.log_start_offset,
-        high_watermark=sample.high_watermark,
-        last_stable_offset=sample.last_stable_offset,
-        held_since_ms=held_since_ms,
-        log_end_offset=sample.log_end_offset,
-        flushed_offset=sample.flushed_offset,
-        size_bytes=sample.size_bytes,
-        segment_count=sample.segment_count,
-        bytes_in_rate=meter.rate(0),
-        bytes_out_rate=meter.rate(1),
-        records_in_rate=meter.rate(2),
-        last_record_ms=sample.last_record_ms,
-        producers=sample.producers,
-        offline_reason=sample.offline_reason or out_of_reach,
-        source=source,
-    )
-
-
-def _topic_row(
-    sample: TopicSample, rows: list[PartitionRow], group_count: int, worst: tuple[int, str] | None
-) -> TopicRow:
-    records = [row.records for row in rows]
-    held = [row for row in rows if row.held_since_ms >= 0]
-    return TopicRow(
-        name=sample.name,
-        topic_id=sample.topic_id,
-        internal=sample.internal,
-        partition_count=sample.partition_count,
-        replication_factor=sample.replication_factor,
-        size_bytes=sum(row.size_bytes or 0 for row in rows) if rows else None,
-        records=sum(count for count in records if count is not None) if rows and None not in records else None,
-        bytes_in_rate=_sum(row.bytes_in_rate for row in rows),
-        bytes_out_rate=_sum(row.bytes_out_rate for row in rows),
-        records_in_rate=_sum(row.records_in_rate for row in rows),
-        last_record_ms=max((row.last_record_ms for row in rows), default=-1),
-        producers=sum(row.producers for row in rows),
-        offline=sum(row.level == "bad" for row in rows),
-        offline_reason=next((row.offline_reason for row in rows if row.offline_reason), ""),
-        under_replicated=sum(row.level == "warn" for row in rows),
-        held=len(held),
-        held_records=sum(row.held_records for row in held),
-        held_since_ms=min((row.held_since_ms for row in held), default=-1),
-        group_count=group_count,
-        worst_group=worst[1] if worst is not None else "",
-        worst_lag=worst[0] if worst is not None else None,
-        cleanup_policy=sample.configs.get("cleanup.policy", ""),
-        source=rows[0].source if rows else -1,
-    )
-
-
-def _sum(rates: Iterable[float | None]) -> float | None:
-    """Of the known ones; unknown when none is."""
-    known = [rate for rate in rates if rate is not None]
-    return sum(known) if known else None

@@ -17,7 +17,7 @@ from broker.errors import KafkaError
 from broker.telemetry.reduce import SampleGap
 from broker.telemetry.sample import Sample
 from dashboard.collector.pipeline import Pipeline
-from dashboard.live.state import AlertRow, Frame
+from dashboard.live.state import EVENTS, AlertRow, Frame
 from dashboard.live.store import LiveStore, StoreError
 
 FRAME_MS = 250
@@ -142,7 +142,8 @@ class Collector:
         try:
             now_ms = self._clock()
             if not self._pipeline.begun:
-                self._pipeline.begin(last_seq=await self._store.last_seq(), now_ms=now_ms)
+                earlier = (await self._store.read([EVENTS])).rows(EVENTS)
+                self._pipeline.begin(last_seq=await self._store.last_seq(), now_ms=now_ms, events=earlier)
             plan = self._pipeline.step(await self._store.watched(now_ms / 1000), self._facts, now_ms)
             found_seq = await self._store.write(plan.write)
             if not plan.write.clear and found_seq != self._written_seq:

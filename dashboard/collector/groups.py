@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from broker.telemetry.sample import GroupSample, MemberSample, OffsetSample
 from dashboard.collector.verdicts import Point, Progress, Verdict, coordinator_silent, judge
-from dashboard.live.state import GroupRow, MemberRow, OffsetRow, PartitionRow, Rows, TopicGroupRow
+from dashboard.live.replication_rows import PartitionRow
+from dashboard.live.state import GroupRow, MemberRow, OffsetRow, Rows, TopicGroupRow
 
 FindPartition = Callable[[str, int], PartitionRow | None]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.telemetry.reduce import BrokerState, reduce
-from broker.telemetry.sample import BrokerSample, GroupSample, PartitionSample, Sample, TopicSample
+from broker.telemetry.sample import BrokerSample, ControlSample, GroupSample, PartitionSample, Sample, TopicSample
 
 PartitionKey = tuple[str, int]
 
@@ -65,6 +65,25 @@ class BrokerMirror:
     @property
     def cluster_id(self) -> str:
         return self._state.cluster_id if self._state is not None else ""
+
+    @property
+    def revision(self) -> int:
+        """Of the metadata behind the last sample; -1 when it does not tell."""
+        return self._state.revision if self._state is not None else -1
+
+    @property
+    def control(self) -> ControlSample:
+        return self._state.control if self._state is not None else ControlSample()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its logs."""
+        return sum(entry.size_bytes for entry in self.partitions.values())
+
+    def knows_topic(self, topic: TopicSample) -> bool:
+        """Whether it speaks of this very topic, and not of one of that name that was there before."""
+        own = self.topics.get(topic.name)
+        return own is not None and own.topic_id == topic.topic_id
 
     @property
     def controller_id(self) -> int:

@@ -12,6 +12,7 @@ import msgspec
 
 from dashboard.collector.alerts import AlertBook, cluster_alerts, health
 from dashboard.collector.cluster import ClusterModel
+from dashboard.collector.control_alerts import control_alerts
 from dashboard.live.state import AlertRow, HeadRow, Rows
 
 HIGHLIGHTS_MAX = 6
@@ -31,7 +32,12 @@ class Overview:
         self._choose(model, now_ms)
         groups = model.group_list()
         alerts = self._book.book(
-            [*cluster_alerts(model.brokers.values(), model.topics.values(), groups, now_ms), *facts], now_ms
+            [
+                *cluster_alerts(model.brokers.values(), model.topics.values(), groups, now_ms),
+                *control_alerts(model.controller, model.brokers.values()),
+                *facts,
+            ],
+            now_ms,
         )
         counted = self._count(model)
         level, sentence = health(counted, alerts, groups)
@@ -61,7 +67,7 @@ class Overview:
         self._top_groups = sorted(group.group_id for group in groups[:HIGHLIGHTS_MAX])
 
     def _count(self, model: ClusterModel) -> HeadRow:
-        brokers = list(model.brokers.values())
+        brokers = [broker for broker in model.brokers.values() if broker.state != "decommissioned"]
         topics = list(model.topics.values())
         groups = model.group_list()
         lags = [group.lag for group in groups if group.lag is not None]
@@ -74,6 +80,12 @@ class Overview:
             partitions=sum(topic.partition_count for topic in topics),
             partitions_offline=sum(topic.offline for topic in topics),
             partitions_under_replicated=sum(topic.under_replicated for topic in topics),
+            partitions_under_min_isr=sum(topic.under_min_isr for topic in topics),
+            partitions_reassigning=sum(topic.reassigning for topic in topics),
+            partitions_led_elsewhere=model.walk.head.led_elsewhere,
+            single_copy=sum(
+                topic.partition_count for topic in topics if topic.replication_factor == 1 and not topic.internal
+            ),
             groups=len(groups),
             groups_behind=sum(group.level in ("warn", "bad") for group in groups),
             bytes_in_rate=_sum(broker.bytes_in_rate for broker in brokers),

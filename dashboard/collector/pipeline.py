@@ -12,7 +12,11 @@ from dashboard.collector.cluster import ClusterModel
 from dashboard.collector.history import History
 from dashboard.collector.overview import Overview
 from dashboard.collector.publisher import Plan, Publisher
-from dashboard.live.state import CLUSTER, GROUPS, TOPICS, AlertRow, Pulse, Rows
+from dashboard.live.replication_rows import ControllerRow
+from dashboard.live.state import CLUSTER, CONTROL, EVENTS, GROUPS, REPLICATION, TOPICS, AlertRow, Pulse, Rows
+
+BROKER_DETAILS_MS = 5_000
+"""The partitions of a broker nobody watches are written this often, so that its page is full when it is opened."""
 
 
 class Pipeline:
@@ -22,15 +26,18 @@ class Pipeline:
         self._history = History()
         self._publisher: Publisher | None = None
         self._first = True
+        self._broker_details_at_ms = 0
 
     @property
     def begun(self) -> bool:
         """Whether ``begin`` was called."""
         return self._publisher is not None
 
-    def begin(self, *, last_seq: int, now_ms: int) -> None:
-        """Continue above the newest ``seq`` any earlier collector wrote."""
+    def begin(self, *, last_seq: int, now_ms: int, events: Rows | None = None) -> None:
+        """Continue above the newest ``seq`` any earlier collector wrote, with the ``events`` it has noted."""
         self._publisher = Publisher(last_seq=last_seq, now_ms=now_ms)
+        if events:
+            self.model.events.take_over(events)
 
     def forget(self) -> None:
         """The store may have lost or missed anything: write all of it with the next step."""
@@ -51,6 +58,7 @@ class Pipeline:
             changed[TOPICS] = self.model.topic_rows()
         if derived.groups_changed or self._first:
             changed[GROUPS] = self.model.group_rows()
+        changed |= self._about_replication(derived.walked, watched, now_ms)
         self._first = False
         return self._publisher.plan(
             changed,
@@ -60,3 +68,16 @@ class Pipeline:
             points=self._history.points(self.overview.head, self.model, now_ms),
             now_ms=now_ms,
         )
+
+    def _about_replication(self, walked: bool, watched: set[str], now_ms: int) -> dict[str, Rows]:
+        changed: dict[str, Rows] = {CONTROL: {ControllerRow.KEY: self.model.controller}}
+        events = self.model.events.take_changes()
+        if events is not None or self._first:
+            changed[EVENTS] = events or {}
+        if walked or self._first:
+            changed[REPLICATION] = self.model.walk.rows()
+            all_due = now_ms - self._broker_details_at_ms >= BROKER_DETAILS_MS
+            if all_due:
+                self._broker_details_at_ms = now_ms
+            changed |= self.model.broker_details(None if all_due else watched)
+        return changed

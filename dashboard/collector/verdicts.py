@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from dashboard.live.state import Level
+from dashboard.live.base import Level
 
 POINT_MS = 900
 """Between two points of the window: every sample, but not two of the same second."""

@@ -5,7 +5,8 @@ frames. The collector makes rows (``dashboard/collector``), the pages and the li
 nobody else writes them.
 
 A *scope* is what one page watches: ``cluster`` (health, brokers, alerts, highlights), ``topics`` and
-``groups`` (one row each), ``topic:<name>`` and ``group:<id>`` (the detail of one). A scope's state is a
+``groups`` (one row each), ``topic:<name>``, ``group:<id>`` and ``broker:<id>`` (the detail of one), ``replication`` (who
+follows whom, and partitions worth a look), ``events`` (what changed and why) and ``control`` (the controller). A scope's state is a
 mapping from row key to row, so a delta is "these keys are now these rows, those are gone".
 
 Numbers: ``None`` means unknown and is shown as a dash with a reason, never as 0. Rates are per second. Offsets
@@ -19,15 +20,26 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from dashboard.live import base
+from dashboard.live.base import Level
+from dashboard.live.replication_rows import (
+    ControllerRow,
+    EventRow,
+    LinkRow,
+    PartitionRow,
+    ReplicaRow,
+    ReplicationRow,
+)
+
 PROTOCOL_VERSION = 1
 """Of the frames in Redis and of the WebSocket; a reader seeing another version asks for a snapshot."""
-
-Level: TypeAlias = Literal["good", "warn", "bad", "idle", "unknown"]
-"""How a thing is doing; each has a colour, an icon and a word on every page."""
 
 CLUSTER = "cluster"
 TOPICS = "topics"
 GROUPS = "groups"
+REPLICATION = "replication"
+EVENTS = "events"
+CONTROL = "control"
 
 
 def topic_scope(name: str) -> str:
@@ -38,16 +50,16 @@ def group_scope(group_id: str) -> str:
     return f"group:{group_id}"
 
 
+def broker_scope(broker_id: int) -> str:
+    return f"broker:{broker_id}"
+
+
 def is_detail(scope: str) -> bool:
-    """Whether the scope is about one topic or group, so that it is published only while watched."""
-    return scope.startswith(("topic:", "group:"))
+    """Whether the scope is about one topic, group or broker, so that it is published only while watched."""
+    return scope.startswith(("topic:", "group:", "broker:"))
 
 
-class _Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
-    """Base of all rows; ``t`` names the type on the wire."""
-
-
-class HeadRow(_Row, frozen=True, tag="head"):
+class HeadRow(base.Row, frozen=True, tag="head"):
     """The cluster in one row."""
 
     KEY = "head"
@@ -62,6 +74,11 @@ class HeadRow(_Row, frozen=True, tag="head"):
     partitions: int = 0
     partitions_offline: int = 0
     partitions_under_replicated: int = 0
+    partitions_under_min_isr: int = 0
+    partitions_reassigning: int = 0
+    partitions_led_elsewhere: int = 0
+    single_copy: int = 0
+    """Partitions of clients' topics that are meant to have one replica only."""
     groups: int = 0
     groups_behind: int = 0
     bytes_in_rate: float | None = None
@@ -75,13 +92,25 @@ class HeadRow(_Row, frozen=True, tag="head"):
     top_groups: list[str] = []
 
 
-class BrokerRow(_Row, frozen=True, tag="broker"):
+class BrokerRow(base.Row, frozen=True, tag="broker"):
     id: int
     host: str = ""
     port: int = -1
     rack: str = ""
     is_controller: bool = False
     online: bool = False
+    live: bool | None = None
+    """Whether the cluster counts it in (its session is there); ``None`` when nobody told."""
+    state: str = ""
+    """``draining``, ``stopping`` or ``decommissioned``; pages show ``broker_condition``."""
+    left_at_ms: int = -1
+    """When the cluster stopped counting it in; -1 while it does."""
+    data_intact: bool = True
+    epoch: int = -1
+    """Of its registration."""
+    incarnation: str = ""
+    registered_at_ms: int = -1
+    session_timeout_ms: int = -1
     silent_since_ms: int = -1
     """When the last answer came, for a broker that no longer answers; -1 when it never did."""
     trouble: str = ""
@@ -95,21 +124,41 @@ class BrokerRow(_Row, frozen=True, tag="broker"):
     bytes_out_rate: float | None = None
     records_in_rate: float | None = None
     leaders: int = 0
+    preferred: int = 0
+    """Partitions that are meant to be led by it."""
     replicas: int = 0
+    out_of_sync: int = 0
+    """Of its replicas."""
     size_bytes: int = 0
+    leader_skew: float | None = None
+    """Its share of leaders above (or below) an even one, in percent; ``None`` while it counts for nothing."""
+    replica_skew: float | None = None
     disk_free_bytes: int = -1
     disk_total_bytes: int = -1
     log_dir: str = ""
     ack_durability: str = ""
     produce_refused_reason: str = ""
     offline_log_dir_reason: str = ""
+    store_trouble: str = ""
+    """Why it cannot use the metadata store now."""
+    store_trouble_since_ms: int = -1
 
     @property
     def key(self) -> str:
         return f"broker:{self.id}"
 
+    @property
+    def level(self) -> Level:
+        if self.state == "decommissioned":
+            return "idle"
+        if not self.online or self.offline_log_dir_reason or self.produce_refused_reason:
+            return "bad"
+        if self.live is False or self.state or self.store_trouble or not self.data_intact:
+            return "warn"
+        return "good"
 
-class TopicRow(_Row, frozen=True, tag="topic"):
+
+class TopicRow(base.Row, frozen=True, tag="topic"):
     name: str
     topic_id: str = ""
     internal: bool = False
@@ -127,6 +176,13 @@ class TopicRow(_Row, frozen=True, tag="topic"):
     offline_reason: str = ""
     """Of the first offline partition, in its broker's words."""
     under_replicated: int = 0
+    under_min_isr: int = 0
+    reassigning: int = 0
+    led_elsewhere: int = 0
+    """Partitions led by another broker than the preferred one."""
+    min_isr: int | None = None
+    missing: list[int] = []
+    """Brokers that lack in the in-sync set of some partition."""
     held: int = 0
     """Partitions where an open transaction holds back readers of committed records."""
     held_records: int = 0
@@ -145,59 +201,12 @@ class TopicRow(_Row, frozen=True, tag="topic"):
 
     @property
     def level(self) -> Level:
-        if self.offline:
+        if self.offline or self.under_min_isr:
             return "bad"
         return "warn" if self.under_replicated else "good"
 
 
-class PartitionRow(_Row, frozen=True, tag="partition"):
-    topic: str
-    partition: int
-    leader: int = -1
-    leader_epoch: int = -1
-    replicas: list[int] = []
-    isr: list[int] = []
-    log_start_offset: int = -1
-    high_watermark: int = -1
-    last_stable_offset: int = -1
-    """Where readers of committed records stop; -1 when it is not told."""
-    held_since_ms: int = -1
-    """Since when it has stood still below the high watermark; -1 while it does not."""
-    log_end_offset: int = -1
-    flushed_offset: int = -1
-    size_bytes: int | None = None
-    segment_count: int = 0
-    bytes_in_rate: float | None = None
-    bytes_out_rate: float | None = None
-    records_in_rate: float | None = None
-    last_record_ms: int = -1
-    producers: int = 0
-    offline_reason: str = ""
-    source: int = -1
-
-    @property
-    def key(self) -> str:
-        return f"partition:{self.partition:06d}"
-
-    @property
-    def held_records(self) -> int:
-        """Records that an open transaction keeps from readers of committed ones."""
-        return max(0, self.high_watermark - self.last_stable_offset) if self.last_stable_offset >= 0 else 0
-
-    @property
-    def records(self) -> int | None:
-        if self.high_watermark < 0 or self.log_start_offset < 0:
-            return None
-        return max(0, self.high_watermark - self.log_start_offset)
-
-    @property
-    def level(self) -> Level:
-        if self.offline_reason or self.leader < 0:
-            return "bad"
-        return "warn" if len(self.isr) < len(self.replicas) else "good"
-
-
-class GroupRow(_Row, frozen=True, tag="group"):
+class GroupRow(base.Row, frozen=True, tag="group"):
     group_id: str
     state: str = ""
     """Kafka's name; pages show ``state_words``."""
@@ -236,7 +245,7 @@ class GroupRow(_Row, frozen=True, tag="group"):
         return f"group:{self.group_id}"
 
 
-class TopicGroupRow(_Row, frozen=True, tag="topic-group"):
+class TopicGroupRow(base.Row, frozen=True, tag="topic-group"):
     """One group as the page of one topic shows it."""
 
     group_id: str
@@ -256,7 +265,7 @@ class TopicGroupRow(_Row, frozen=True, tag="topic-group"):
         return f"group:{self.group_id}"
 
 
-class MemberRow(_Row, frozen=True, tag="member"):
+class MemberRow(base.Row, frozen=True, tag="member"):
     member_id: str
     client_id: str = ""
     host: str = ""
@@ -290,7 +299,7 @@ class MemberRow(_Row, frozen=True, tag="member"):
         return sum(len(partitions) for _, partitions in self.assignment)
 
 
-class OffsetRow(_Row, frozen=True, tag="offset"):
+class OffsetRow(base.Row, frozen=True, tag="offset"):
     topic: str
     partition: int
     committed: int = -1
@@ -311,7 +320,7 @@ class OffsetRow(_Row, frozen=True, tag="offset"):
         return f"offset:{self.topic}:{self.partition:06d}"
 
 
-class AlertRow(_Row, frozen=True, tag="alert"):
+class AlertRow(base.Row, frozen=True, tag="alert"):
     name: str
     """Stable: the same trouble keeps the same name while it lasts."""
     level: Literal["warn", "bad"] = "warn"
@@ -319,7 +328,7 @@ class AlertRow(_Row, frozen=True, tag="alert"):
     text: str = ""
     since_ms: int = -1
     link: str = ""
-    """``topic:<name>``, ``group:<id>``, ``broker:<id>``, ``jobs``, ``transactions``, ``clients`` or ``services``; pages turn it into an address."""
+    """``topic:<name>``, ``group:<id>``, ``broker:<id>``, or the name of a page; pages turn it into an address."""
 
     @property
     def key(self) -> str:
@@ -327,7 +336,20 @@ class AlertRow(_Row, frozen=True, tag="alert"):
 
 
 Row: TypeAlias = (
-    HeadRow | BrokerRow | TopicRow | PartitionRow | GroupRow | TopicGroupRow | MemberRow | OffsetRow | AlertRow
+    HeadRow
+    | BrokerRow
+    | TopicRow
+    | PartitionRow
+    | GroupRow
+    | TopicGroupRow
+    | MemberRow
+    | OffsetRow
+    | AlertRow
+    | ReplicationRow
+    | LinkRow
+    | ReplicaRow
+    | EventRow
+    | ControllerRow
 )
 Rows: TypeAlias = dict[str, Row]
 

@@ -19,6 +19,8 @@ PAGES = (
     ("Clients", "clients", "lan"),
     ("Transactions", "transactions", "swap_horiz"),
     ("Brokers", "brokers", "database"),
+    ("Replication", "replication", "content_copy"),
+    ("Controller", "controller", "account_tree"),
     ("Jobs", "jobs", "work_history"),
     ("Services", "services", "dns"),
 )
@@ -73,6 +75,7 @@ UNFOLD: dict[str, Any] = {
         lambda request: static("ottla/css/ottla.css"),
         lambda request: static("ottla/css/work.css"),
         lambda request: static("ottla/css/engine.css"),
+        lambda request: static("ottla/css/cluster.css"),
     ],
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {

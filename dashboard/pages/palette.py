@@ -19,6 +19,11 @@ PAGES = (
     ("Clients", "clients", "lan"),
     ("Transactions", "transactions", "swap_horiz"),
     ("Brokers", "brokers", "database"),
+    ("Replication", "replication", "content_copy"),
+    ("Controller", "controller", "account_tree"),
+    ("Move partitions", "reassign", "move_down"),
+    ("Elect preferred leaders", "elect-leaders", "swap_vert"),
+    ("Rolling restart", "rolling-restart", "restart_alt"),
     ("Jobs", "jobs", "work_history"),
     ("Services", "services", "dns"),
 )

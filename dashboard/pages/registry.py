@@ -10,12 +10,14 @@ from collections.abc import Callable
 
 from django.http import QueryDict
 
-from dashboard.brokers.live import BrokersPage
+from dashboard.brokers.live import BrokerPage, BrokersPage
+from dashboard.controller.live import ControllerPage
 from dashboard.live.view import LivePage
 from dashboard.pages.groups.live import GroupPage, GroupsPage
 from dashboard.pages.overview.live import OverviewPage
 from dashboard.pages.shell_live import ShellPage
 from dashboard.pages.topics.live import TopicPage, TopicsPage
+from dashboard.replication.live import ReplicationPage
 
 Factory = Callable[[str, QueryDict], LivePage]
 
@@ -23,6 +25,9 @@ PAGES: dict[str, Factory] = {
     "shell": lambda subject, query: ShellPage(),
     "overview": lambda subject, query: OverviewPage(),
     "brokers": lambda subject, query: BrokersPage(),
+    "broker": lambda subject, query: BrokerPage(subject, query),
+    "replication": lambda subject, query: ReplicationPage(query),
+    "controller": lambda subject, query: ControllerPage(),
     "topics": lambda subject, query: TopicsPage(query),
     "topic": lambda subject, query: TopicPage(subject, query),
     "groups": lambda subject, query: GroupsPage(query),

@@ -22,7 +22,8 @@ from broker.retention.forecast import Fate, forecast
 from broker.retention.plan import deletes, plan_partition, policies
 from dashboard.administration.units import parse_duration_ms, parse_size_bytes
 from dashboard.gateway import gateway
-from dashboard.live.state import PartitionRow, topic_scope
+from dashboard.live.replication_rows import PartitionRow
+from dashboard.live.state import topic_scope
 from dashboard.live.store import StoreError, readable_store
 from dashboard.pages.listing import Column, Listing
 from dashboard.pages.topics.tabs import Tab, register_tab

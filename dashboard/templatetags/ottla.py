@@ -220,8 +220,8 @@ def alert_link(link: str) -> str:
         case "group":
             return group_address(name)
         case "broker":
-            return link_or_none("services") or reverse("overview")
-        case "jobs" | "services" | "transactions" | "clients":
+            return link_or_none("broker", name)
+        case "jobs" | "services" | "transactions" | "clients" | "controller" | "replication":
             return link_or_none(kind)
         case _:
             return ""

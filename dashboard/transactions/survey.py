@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 
 from broker.client.results import ProducerDescription, TransactionDescription, TransactionListing
 from broker.types import TopicPartition
-from dashboard.live.state import Level
+from dashboard.live.base import Level
 
 HANGING_MS = 10_000
 STUCK_MS = 15_000

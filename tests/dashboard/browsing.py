@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib.auth.models import Permission
@@ -20,3 +21,8 @@ def read(client: Client, url: str, status: int = 200) -> str:
     answer = client.get(url)
     assert answer.status_code == status, answer.content
     return answer.content.decode()
+
+
+def text(body: str) -> str:
+    """Without markup and runs of blanks, as a person reads it."""
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())

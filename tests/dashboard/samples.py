@@ -76,6 +76,7 @@ def sample(
     broker_id: int = 1,
     incarnation: str = "first",
     broker: dict[str, Any] | None = None,
+    controller_id: int = 1,
     **values: Any,
 ) -> Sample:
     """One per second unless told otherwise."""
@@ -86,7 +87,7 @@ def sample(
         sampled_at_ms=START_MS + seq * 1000 if at_ms is None else at_ms,
         full=full,
         cluster_id="test-cluster",
-        controller_id=1,
+        controller_id=controller_id,
         broker=BrokerSample(
             id=broker_id,
             **{

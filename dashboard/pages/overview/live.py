@@ -17,7 +17,7 @@ TARGETS = {
     "overview-groups": "ottla/overview/groups.html",
 }
 BY_KIND = {
-    "head": ("overview-health", "overview-tiles"),
+    "head": ("overview-health", "overview-tiles", "overview-brokers"),
     "broker": ("overview-brokers",),
     "topic": ("overview-topics",),
     "group": ("overview-groups",),

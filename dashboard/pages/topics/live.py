@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from django.http import QueryDict
 
-from dashboard.live.state import CLUSTER, TOPICS, PartitionRow, TopicGroupRow, TopicRow, topic_scope
+from dashboard.live.replication_rows import PartitionRow
+from dashboard.live.state import CLUSTER, TOPICS, TopicGroupRow, TopicRow, topic_scope
 from dashboard.live.view import Fragment, View
 from dashboard.pages.ids import row_id
 from dashboard.pages.listing import Column, Listing

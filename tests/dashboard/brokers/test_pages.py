@@ -59,11 +59,11 @@ def operator(client: Client, django_user_model: Any) -> Client:
     return sign_in(client, django_user_model, "change_broker")
 
 
-URL = "/brokers/1/log.retention.ms/"
+URL = "/brokers/1/configs/log.retention.ms/"
 
 
 def test_it_takes_a_login(client: Client) -> None:
-    for url in ("/brokers/", "/brokers/1/", URL):
+    for url in ("/brokers/", "/brokers/1/configs/", URL):
         assert client.get(url).headers["Location"].startswith("/login/")
 
 
@@ -71,19 +71,19 @@ def test_the_list_is_live(viewer: Client, at_bench_time: Bench) -> None:
     at_bench_time.feed(sample(1, full=True, topics=[topic("orders")], partitions=[partition("orders")]))
     at_bench_time.step()
     body = read(viewer, "/brokers/")
-    assert 'id="overview-brokers"' in body
+    assert 'id="brokers-body"' in body
     assert '"page": "brokers"' in body
     assert 'href="/brokers/1/"' in body
 
 
 def test_configs_are_shown_with_their_origin(viewer: Client, gateway: FakeGateway) -> None:
-    body = read(viewer, "/brokers/1/")
+    body = read(viewer, "/brokers/1/configs/")
     assert "7 d" in body
     assert "at start</span>" in body
-    assert "broker.id" not in read(viewer, "/brokers/1/?show=dynamic")
-    assert "broker.id" not in read(viewer, "/brokers/all/"), "what cannot change has no value for all brokers"
-    assert "No config matches" in read(viewer, "/brokers/1/?q=nothing")
-    assert read(viewer, "/brokers/nobody/", 404)
+    assert "broker.id" not in read(viewer, "/brokers/1/configs/?show=dynamic")
+    assert "broker.id" not in read(viewer, "/brokers/all/configs/"), "what cannot change has no value for all brokers"
+    assert "No config matches" in read(viewer, "/brokers/1/configs/?q=nothing")
+    assert read(viewer, "/brokers/nobody/configs/", 404)
 
 
 def test_a_change_is_shown_before_it_is_made(operator: Client, gateway: FakeGateway) -> None:
@@ -102,8 +102,8 @@ def test_a_change_is_shown_before_it_is_made(operator: Client, gateway: FakeGate
 
 def test_an_own_value_can_be_taken_away(operator: Client, gateway: FakeGateway) -> None:
     gateway.entries = [entry(everywhere="86400000", default="604800000")]
-    assert "so that 7 d acts" in read(operator, "/brokers/all/log.retention.ms/?reset=1")
-    operator.post("/brokers/all/log.retention.ms/?reset=1")
+    assert "so that 7 d acts" in read(operator, "/brokers/all/configs/log.retention.ms/?reset=1")
+    operator.post("/brokers/all/configs/log.retention.ms/?reset=1")
     assert gateway.changed == [(None, "log.retention.ms", None)]
 
 
@@ -124,8 +124,8 @@ def test_the_brokers_own_reason_is_shown_and_kept(operator: Client, gateway: Fak
 
 
 def test_what_is_read_at_start_and_who_may_not_are_told(operator: Client, gateway: FakeGateway) -> None:
-    assert "The broker reads it when it starts" in read(operator, "/brokers/1/broker.id/")
-    assert operator.post("/brokers/1/broker.id/?value=2").status_code == 409
+    assert "The broker reads it when it starts" in read(operator, "/brokers/1/configs/broker.id/")
+    assert operator.post("/brokers/1/configs/broker.id/?value=2").status_code == 409
     assert gateway.changed == []
 
 
@@ -137,7 +137,7 @@ def test_without_the_permission_nothing_changes(viewer: Client, gateway: FakeGat
 
 def test_a_broker_that_does_not_answer_is_said(viewer: Client, gateway: FakeGateway) -> None:
     gateway.trouble = GatewayError("The broker did not answer in time.")
-    assert "The broker did not answer in time." in read(viewer, "/brokers/1/")
+    assert "The broker did not answer in time." in read(viewer, "/brokers/1/configs/")
     assert "The broker did not answer in time." in read(viewer, URL, 503)
 
 
@@ -147,10 +147,10 @@ def test_a_real_broker_takes_a_change_and_gives_it_back(admin_client: Client, cl
 
     before = value()
     for slug in ("1", "all"):
-        url = f"/brokers/{slug}/log.retention.ms/"
+        url = f"/brokers/{slug}/configs/log.retention.ms/"
         assert admin_client.post(f"{url}?value=3+d").status_code == 302
         assert value() == str(3 * 86_400_000)
-        assert "3 d" in admin_client.get(f"/brokers/{slug}/?q=log.retention.ms").content.decode()
+        assert "3 d" in admin_client.get(f"/brokers/{slug}/configs/?q=log.retention.ms").content.decode()
         assert admin_client.post(f"{url}?reset=1").status_code == 302
         assert value() == before
-    assert admin_client.post("/brokers/1/log.retention.ms/?value=-5").status_code == 409
+    assert admin_client.post("/brokers/1/configs/log.retention.ms/?value=-5").status_code == 409

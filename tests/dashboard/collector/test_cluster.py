@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from broker.telemetry.reduce import SampleGap
-from dashboard.live.state import BrokerRow, GroupRow, OffsetRow, PartitionRow, TopicRow, group_scope, topic_scope
+from dashboard.live.replication_rows import PartitionRow
+from dashboard.live.state import BrokerRow, GroupRow, OffsetRow, TopicRow, group_scope, topic_scope
 from tests.dashboard.samples import START_MS, Bench, group, member, offset, partition, sample, topic
 
 

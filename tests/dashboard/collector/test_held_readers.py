@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dashboard.collector.alerts import HELD_LONG_MS
-from dashboard.live.state import AlertRow, PartitionRow, TopicRow
+from dashboard.live.replication_rows import PartitionRow
+from dashboard.live.state import AlertRow, TopicRow
 from tests.dashboard.samples import START_MS, Bench, partition, sample, topic
 
 
