@@ -27,7 +27,8 @@ from broker.types import Buffer
 
 _NONE = int(ErrorCode.NONE)
 _NO_RECORDS: tuple[Buffer, ...] = ()
-_NOT_ELIGIBLE = -1
+_NOT_REGISTERED = -2
+"""No epoch of a registration, nor what a request has that does not tell one (-1)."""
 
 
 class ReplicaReading:
@@ -36,8 +37,9 @@ class ReplicaReading:
 
     __slots__ = (
         "_budget",
-        "_eligible_epoch",
+        "_epoch",
         "_first",
+        "_may_join",
         "_min_bytes",
         "_now_ms",
         "_replica",
@@ -56,10 +58,10 @@ class ReplicaReading:
         self._now_ms = int(services.clock.monotonic() * 1_000)
         image = services.cluster.image
         registered = image.brokers.get(fetch.replica_id)
-        known_epoch = _NOT_ELIGIBLE if registered is None else registered.epoch
+        known_epoch = _NOT_REGISTERED if registered is None else registered.epoch
         self._stale = 0 <= fetch.replica_epoch < known_epoch
-        may_join = fetch.replica_epoch == known_epoch and fetch.replica_id not in image.stopping
-        self._eligible_epoch = known_epoch if may_join else _NOT_ELIGIBLE
+        self._epoch = fetch.replica_epoch
+        self._may_join = fetch.replica_epoch == known_epoch and fetch.replica_id not in image.stopping
         self.found_bytes = 0
         self.urgent = False
 
@@ -135,7 +137,8 @@ class ReplicaReading:
             self._replica,
             entry.fetch_offset,
             now_ms=self._now_ms,
-            broker_epoch=self._eligible_epoch,
+            broker_epoch=self._epoch,
+            may_join=self._may_join,
             log_start_offset=entry.log_start_offset,
         )
         if effects:

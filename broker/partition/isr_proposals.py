@@ -103,6 +103,12 @@ class IsrProposals:
 
     async def _run(self) -> None:
         """Lives while there is something to propose."""
+        try:
+            await self._propose_pending()
+        finally:
+            self._task = None
+
+    async def _propose_pending(self) -> None:
         pause = RETRY_SECONDS_MIN
         while True:
             await asyncio.sleep(0)  # all that one tick or one input proposes goes together
@@ -119,7 +125,6 @@ class IsrProposals:
             if self._pending:
                 await self._pause(pause)
                 pause = min(pause * 2, RETRY_SECONDS_MAX)
-        self._task = None
 
     async def _pause(self, seconds: float) -> None:
         """Until something changed, but not longer than ``seconds``: then the same is asked again."""
@@ -165,7 +170,10 @@ class IsrProposals:
             for answer in topic.partitions:
                 found = asked.get((topic.topic_id, answer.partition_index))
                 if found is not None and _is_awaited(*found):
-                    settled = self._settle(*found, answer) or settled
+                    try:
+                        settled = self._settle(*found, answer) or settled
+                    except Exception:  # one partition must not keep the others from their answers
+                        logger.exception("%s: the answer of the controller failed", found[0].topic_partition)
         return settled
 
     def _settle(self, partition: Partition, proposal: ProposeIsr, answer: Any) -> bool:

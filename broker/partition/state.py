@@ -84,7 +84,7 @@ class FollowerState:
     log_end_offset: Offset = -1
     log_start_offset: Offset = -1
     broker_epoch: int = -1
-    """The registration it fetched with; -1: not known, or not one that may join."""
+    """The registration it fetched with; -1: not told."""
     caught_up_ms: int = 0
     """The last moment at which it had everything the leader had then."""
     leader_end_at_last_fetch: Offset = 0
@@ -260,9 +260,11 @@ class PartitionState:
         *,
         now_ms: int,
         broker_epoch: int = 0,
+        may_join: bool = True,
         log_start_offset: Offset = -1,
     ) -> Effects:
-        """A follower asks for ``fetch_offset``: it has everything before it. With ``broker_epoch`` -1 it may not join."""
+        """A follower asks for ``fetch_offset``: it has everything before it. ``may_join``: its registration is the one
+        that is known here, and stays."""
         follower = self.followers.get(replica)
         if not self.is_leader or follower is None:
             return NOTHING
@@ -277,7 +279,8 @@ class PartitionState:
         follower.leader_end_at_last_fetch = self.log_end_offset
         follower.last_fetch_ms = now_ms
         if replica not in self.isr:
-            return self._propose_growth(replica, follower, now_ms) + self._advance()
+            growth = self._propose_growth(replica, follower, now_ms) if may_join else NOTHING
+            return growth + self._advance()
         if fetch_offset < self.high_watermark and self.proposed_isr is None:
             return self._propose(self.isr - {replica})
         return self._advance()
@@ -373,7 +376,7 @@ class PartitionState:
 
     def _propose_growth(self, replica: BrokerId, follower: FollowerState, now_ms: int) -> Effects:
         """A follower joins when it has all that is committed and all that earlier epochs wrote."""
-        if self.proposed_isr is not None or follower.broker_epoch < 0 or now_ms < self.growth_not_before_ms:
+        if self.proposed_isr is not None or now_ms < self.growth_not_before_ms:
             return NOTHING
         if follower.log_end_offset < max(self.high_watermark, self.epoch_start_offset):
             return NOTHING

@@ -7,6 +7,7 @@ import pytest
 from broker.config.broker_schema import RACK_AWARE_SELECTOR
 from broker.errors import ErrorCode
 from broker.protocol.batch import stamp
+from broker.protocol.markers import build_marker
 from broker.protocol.records import iter_records
 from tests.handlers.replica_stage import LeaderStage, Pending, broker_image, only
 from tests.partition.stage import partition_image, topic_image
@@ -37,14 +38,17 @@ def follow(stage: LeaderStage) -> None:
     stage.show_topics(orders(leader=2, epoch=6, version=1))
 
 
-def replicate(stage: LeaderStage, *values: bytes, high_watermark: int) -> None:
+def replicate(stage: LeaderStage, *values: bytes, high_watermark: int, **fields) -> None:
     """What the replication driver does with a leader's answer."""
     partition = stage.manager.find("orders", 0)
     if values:
-        records = bytearray(batch(*values))
-        stamp(records, 0, partition.log.log_end_offset, 6)
-        partition.log.append_as_follower(memoryview(records))
+        append(partition, bytearray(batch(*values, **fields)))
     partition.perform(partition.state.on_leader_high_watermark(high_watermark, partition.log.log_end_offset))
+
+
+def append(partition, records: bytearray) -> None:
+    stamp(records, 0, partition.log.log_end_offset, 6)
+    partition.log.append_as_follower(memoryview(records))
 
 
 async def test_the_leader_sends_a_consumer_to_the_follower_in_its_rack_without_records(stage) -> None:
@@ -120,3 +124,28 @@ async def test_epochs_are_compared_at_a_follower_as_well(stage) -> None:
             max_wait=0,
         )
         assert only(answer).error_code == code
+
+
+async def test_readers_of_committed_records_are_told_at_a_follower_what_was_aborted_and_wait_for_the_rest(
+    stage,
+) -> None:
+    follow(stage)
+    partition = stage.manager.find("orders", 0)
+    transactional = {"producer_epoch": 0, "base_sequence": 0, "is_transactional": True}
+    replicate(stage, b"a", high_watermark=0, producer_id=7, **transactional)
+    replicate(stage, b"b", high_watermark=0, producer_id=8, **transactional)
+    marker = {"producer_epoch": 0, "coordinator_epoch": 0, "timestamp_ms": stage.clock.wall_ms()}
+    append(partition, build_marker(producer_id=7, commit=False, **marker))
+    replicate(stage, high_watermark=2)
+    assert only(consume(stage, 0, isolation_level=1)).last_stable_offset == 0, "the marker is not committed"
+    parked = consume(stage, 0, isolation_level=1, max_wait=60_000)
+    replicate(stage, high_watermark=3)
+    stage.manager.wake_long_polls()
+    found = only(await parked.answer())
+    assert (found.last_stable_offset, found.high_watermark) == (1, 3)
+    assert [(one.producer_id, one.first_offset) for one in found.aborted_transactions] == [(7, 0)]
+    append(partition, build_marker(producer_id=8, commit=True, **marker))
+    replicate(stage, high_watermark=4)
+    found = only(consume(stage, 0, isolation_level=1))
+    assert found.last_stable_offset == 4
+    assert [(one.producer_id, one.first_offset) for one in found.aborted_transactions] == [(7, 0)]

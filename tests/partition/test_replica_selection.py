@@ -23,7 +23,7 @@ def replicated(*, isr=(1, 2, 3), ends=(10, 10)) -> PartitionState:
     state = leader(isr=isr)
     state.on_append(10)
     for replica, end in zip((2, 3), ends, strict=True):
-        state.on_follower_fetch(replica, end, now_ms=1, log_start_offset=2, broker_epoch=-1)
+        state.on_follower_fetch(replica, end, now_ms=1, log_start_offset=2, may_join=False)
     return state
 
 

@@ -181,7 +181,14 @@ def test_a_follower_that_the_controller_refused_is_proposed_again_by_the_clock_w
 
 def test_a_follower_with_a_registration_that_may_not_join_is_not_proposed() -> None:
     state = leader(isr=(1, 2))
-    assert state.on_follower_fetch(3, 0, now_ms=1, broker_epoch=-1) is NOTHING
+    assert state.on_follower_fetch(3, 0, now_ms=1, broker_epoch=9, may_join=False) == NOTHING
+    assert state.on_tick(now_ms=2, lag_ms_max=LAG_MS, broker_epochs={3: 8}) is NOTHING
+
+
+def test_a_registration_that_is_heard_of_after_its_last_fetch_may_join_by_the_clock() -> None:
+    state = leader(isr=(1, 2))
+    state.on_follower_fetch(3, 0, now_ms=1, broker_epoch=9, may_join=False)
+    assert state.on_tick(now_ms=2, lag_ms_max=LAG_MS, broker_epochs={3: 9}) != NOTHING
 
 
 def test_a_member_that_lost_what_is_committed_is_proposed_to_leave_at_once() -> None:
@@ -266,8 +273,7 @@ class PartitionStateMachine(RuleBasedStateMachine):
     def fetch(self, replica, back, may_join) -> None:
         offset = max(self.twin.ends[1] - back, self.twin.ends[replica], 0)
         self.twin.ends[replica] = offset
-        epoch = 0 if may_join else -1
-        self.follow(self.state.on_follower_fetch(replica, offset, now_ms=self.now_ms, broker_epoch=epoch))
+        self.follow(self.state.on_follower_fetch(replica, offset, now_ms=self.now_ms, may_join=may_join))
 
     @rule(replica=st.sampled_from([2, 3]), lost=st.integers(1, 6))
     def lose_data(self, replica, lost) -> None:
