@@ -21,10 +21,12 @@ from typing import Any
 from broker.client.peers import Peers
 from broker.client.replica_connection import ReplicaConnection, open_replica_connection
 from broker.client_metrics.instances import ClientInstances
-from broker.clock import Clock, SystemClock
+from broker.clock import Clock, SystemClock, boot_id
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import EMPTY_IMAGE, ImageDelta
+from broker.cluster.loss_reports import LossReports
 from broker.cluster.records import CorruptRecord
+from broker.cluster.registration import DataStanding
 from broker.config.broker import BrokerConfig
 from broker.config.metadata_address import parse_metadata_address
 from broker.config.topic import TopicConfig
@@ -40,6 +42,7 @@ from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
 from broker.partition.fetch_session_cache import FetchSessionCache
 from broker.partition.isr_proposals import IsrProposals
+from broker.partition.losses import relied_on
 from broker.partition.manager import PartitionManager
 from broker.partition.recompressor import Recompressor
 from broker.quotas.driver import Quotas
@@ -49,6 +52,7 @@ from broker.replication.ports import FrameReceiver
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
+from broker.storage.survival import ProcessLife
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sampler import Sampler
 from broker.transactions.driver import TransactionCoordinator
@@ -57,6 +61,8 @@ from broker.types import TopicId, TopicPartition
 
 logger = logging.getLogger(__name__)
 
+HAND_OVER_SECONDS_MAX = 1.5
+"""For the other brokers to take over what this one leads."""
 DRAIN_SECONDS_MAX = 3.0
 """For connections to take their last answers; the whole stop has to fit into five seconds."""
 
@@ -149,6 +155,8 @@ class Broker:
         self.client_instances.configure(self.cluster.image.client_metrics_configs)
         self.cluster.subscribe(self._on_image)
         self.partitions.start()
+        self.loss_reports = LossReports(self._lost_replicas, self.cluster.report_loss)
+        self.loss_reports.start()
         await self.server.listen(self._client_socket, "client")
         await self.server.listen(self._internal_socket, "internal")
 
@@ -181,6 +189,7 @@ class Broker:
                 cluster_id=image.cluster_id,
                 configs=config_of,
                 known=known,
+                life=ProcessLife(boot_id=boot_id(), flushes=self.config.ack_durability == "flush"),
             )
         except (LogDirUnusable, OSError) as error:
             raise CannotStart(f"{self.config.data_directory}: {error}") from error
@@ -193,7 +202,14 @@ class Broker:
         _, internal_port = self._internal_socket.getsockname()[:2]
         try:
             await self.cluster.register(
-                port=self.config.advertised_port or port, internal_port=self.config.internal_port or internal_port
+                port=self.config.advertised_port or port,
+                internal_port=self.config.internal_port or internal_port,
+                data=DataStanding(
+                    intact=self.log_dir.data_survived,
+                    lost=relied_on(
+                        self.cluster.image, self.config.node_id, {*self.log_dir.offline, *self.log_dir.missing}
+                    ),
+                ),
             )
         except KafkaError as error:
             if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
@@ -229,6 +245,12 @@ class Broker:
         self.cluster.subscribe(self.replication.apply)
         self.partitions.listen_replication(self.replication)
         self.replication.start()
+
+    def _lost_replicas(self) -> frozenset[tuple[TopicId, int]] | None:
+        """What somebody relies on and is not here; ``None``: the whole log directory failed."""
+        if self.log_dir.failed_reason:
+            return None
+        return relied_on(self.cluster.image, self.config.node_id, self.log_dir.offline)
 
     def _new_sampler(self) -> Sampler:
         return Sampler(
@@ -329,10 +351,12 @@ class Broker:
     # Stop -------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """Answer what is parked, make everything durable, leave the clean-shutdown marker and the cluster.
+        """Have others lead, answer what is parked, make everything durable, leave the clean-shutdown marker and the cluster.
 
         A part that fails to stop is logged and does not keep the next one from stopping: the logs come last but one.
         """
+        await self.loss_reports.stop()
+        await self.cluster.hand_over(HAND_OVER_SECONDS_MAX)
         self.server.stop_accepting()
         draining = asyncio.ensure_future(self.server.stop(deadline_seconds=DRAIN_SECONDS_MAX))
         await asyncio.sleep(0)

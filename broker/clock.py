@@ -8,6 +8,7 @@ nothing. Pure packages receive values; only drivers and composition hold a ``Clo
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Protocol
 
 
@@ -29,6 +30,15 @@ class SystemClock:
     @staticmethod
     def monotonic() -> float:
         return time.monotonic()
+
+
+def boot_id() -> str:
+    """What distinguishes two boots of this machine; empty where the system does not tell. ``monotonic`` of one boot says
+    nothing in another."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 class ManualClock:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -21,11 +21,15 @@ from broker.cluster.image import ClusterImage
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.metadata.store import MetadataStore, SessionExpired, SessionNameTaken, StoreError, StoreUnavailable
+from broker.types import TopicId, format_topic_id
 
 log = logging.getLogger(__name__)
 
 EXPIRY_SECONDS_MAX = 0.5
 """How often a broker looks for others that are gone, at least: part of the time a failover takes."""
+
+LOST_REPLICAS_MAX = 1_000
+"""Named one by one in a registration; with more, everything counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,8 @@ class DataStanding:
     """What a start found of this broker's logs; see ``BrokerRecord``."""
 
     intact: bool = True
-    lost: Sequence[str] = ()
+    lost: Collection[tuple[TopicId, int]] = ()
+    """(topic id, partition)."""
 
 
 class Registration:
@@ -74,7 +79,7 @@ class Registration:
             rack=config.broker_rack,
             incarnation="",
             data_intact=data.intact,
-            lost=list(data.lost),
+            lost=_names(data.lost),
         )
         await self._register()
 
@@ -154,6 +159,12 @@ class Registration:
             await self._register()
         except (StoreError, KafkaError) as error:
             log.warning("metadata: registering again failed, will retry: %s", error)
+
+
+def _names(lost: Collection[tuple[TopicId, int]]) -> list[str]:
+    if len(lost) > LOST_REPLICAS_MAX:
+        return [records.EVERY_REPLICA]
+    return sorted(records.replica_name(format_topic_id(topic_id), index) for topic_id, index in lost)
 
 
 def _reachable(host: str, advertised_host: str) -> str:

@@ -27,7 +27,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from broker.clock import Clock, SystemClock
+from broker.clock import Clock, SystemClock, boot_id
 from broker.metadata import sqlite_tables
 from broker.metadata.session_locks import SessionLocks
 from broker.metadata.store import (
@@ -58,7 +58,7 @@ class SqliteStore:
     ) -> None:
         self._path = Path(path)
         self._clock = clock or SystemClock()
-        self._boot = _boot_id()
+        self._boot = boot_id()
         self._worker = Worker("metadata-store", self._poll, poll_interval)
         self._database: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -376,11 +376,3 @@ def _file_at(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return status.st_dev, status.st_ino
-
-
-def _boot_id() -> str:
-    """What distinguishes two boots of this machine, where the system tells; deadlines of another boot are void."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

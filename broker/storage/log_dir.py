@@ -61,6 +61,7 @@ from broker.storage.recovery import (
     PartitionDamaged,
     load_partition,
 )
+from broker.storage.survival import ProcessLife, begin_life
 from broker.types import TopicId, TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,10 @@ class LogDir:
         self.offline: dict[TopicPartition, str] = {}
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         """What was found, repaired and given up lately, in words for the operator; also in the process's log."""
+        self.data_survived = True
+        """Whether everything acknowledged by the last process is still there, apart from ``offline`` and ``missing``."""
+        self.missing: frozenset[TopicPartition] = frozenset()
+        """Known partitions that had no directory when this was opened."""
         self._environment = environment
         self._filesystem = environment.filesystem
         self._lock = lock
@@ -117,8 +122,12 @@ class LogDir:
         cluster_id: str,
         configs: Callable[[TopicPartition], TopicConfig],
         known: Mapping[TopicPartition, TopicId],
+        life: ProcessLife | None = None,
     ) -> LogDir:
-        """Open every known partition, recovering what needs it. Raises ``LogDirUnusable`` or ``OSError``."""
+        """Open every known partition, recovering what needs it. Raises ``LogDirUnusable`` or ``OSError``.
+
+        ``life`` None: nobody asks whether the data survived.
+        """
         path = os.path.abspath(path)
         make_durable_directory(filesystem, path)
         environment = LogEnvironment(
@@ -132,7 +141,7 @@ class LogDir:
         lock = lock_directory(filesystem, path)
         try:
             log_dir = cls(path, environment, lock, check_identity(filesystem, path, node_id, cluster_id))
-            log_dir._load(configs, known)
+            log_dir._load(configs, known, life)
         except BaseException:
             environment.files.close_all()
             filesystem.close(lock)
@@ -170,7 +179,12 @@ class LogDir:
 
     # Opening ---------------------------------------------------------------------------------------
 
-    def _load(self, configs: Callable[[TopicPartition], TopicConfig], known: Mapping[TopicPartition, TopicId]) -> None:
+    def _load(
+        self,
+        configs: Callable[[TopicPartition], TopicConfig],
+        known: Mapping[TopicPartition, TopicId],
+        life: ProcessLife | None,
+    ) -> None:
         try:
             self._recovery_points = read_offsets(self._filesystem, self._file(RECOVERY_POINT_FILE))
             self._log_starts = read_offsets(self._filesystem, self._file(LOG_START_FILE))
@@ -181,6 +195,8 @@ class LogDir:
                 f"{error}. It says what was durable; restore it, or move it away to have every log scanned."
             ) from error
         clean = take_clean_shutdown_marker(self._filesystem, self.path)
+        if life is not None:
+            self.data_survived = begin_life(self._filesystem, self.path, life, clean=clean)
         if not clean:
             self._make_found_durable()
         now_ms = self._environment.clock_wall_ms()
@@ -193,7 +209,8 @@ class LogDir:
             self._write_partition_metadata(found.partitions[partition], known[partition])
         for partition, directory in found.partitions.items():
             self._load_log(partition, directory, configs(partition), clean)
-        for partition in known.keys() - found.partitions.keys():
+        self.missing = frozenset(known.keys() - found.partitions.keys())
+        for partition in self.missing:
             if self._recovery_points.get(partition, 0) > self._log_starts.get(partition, 0):
                 self.offline[partition] = (
                     f"Its directory is missing from {self.path}, but everything below offset "

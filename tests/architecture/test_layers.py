@@ -61,6 +61,7 @@ DRIVERS = {
     "broker.replication.link": "keeps one connection to a leader up and asks on it",
     "broker.cluster.driver": "performs the controller's transactions",
     "broker.cluster.registration": "keeps the broker's session with the store",
+    "broker.cluster.loss_reports": "reports until somebody listens",
     "broker.cluster.duty": "commits the controller's decisions when something has changed",
     "broker.cluster.producer_ids": "takes blocks of producer ids from the store for the cluster driver",
 }

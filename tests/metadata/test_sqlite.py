@@ -163,10 +163,10 @@ async def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
 
 async def test_deadlines_of_another_boot_are_void(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ManualClock()
-    monkeypatch.setattr(sqlite, "_boot_id", lambda: "first boot")
+    monkeypatch.setattr(sqlite, "boot_id", lambda: "first boot")
     store = await started(path, clock)
     session = await store.open_session("broker-1", TIMEOUT_MS)
-    monkeypatch.setattr(sqlite, "_boot_id", lambda: "second boot")
+    monkeypatch.setattr(sqlite, "boot_id", lambda: "second boot")
     other = await started(path, clock)
     assert await other.expire_sessions() == 1
     with pytest.raises(SessionExpired):
