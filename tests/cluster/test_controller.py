@@ -6,7 +6,8 @@ import pytest
 
 from broker.cluster import records
 from broker.cluster.controller import CONTROLLER_ELECTIONS_KEPT, decide_election, decide_leadership, decide_register
-from broker.cluster.image import ClusterImage
+from broker.cluster.decision import NewTopic, topic_record
+from broker.cluster.image import BrokerState, ClusterImage, PartitionImage
 from broker.config.broker import BrokerConfig
 from broker.metadata.store import Absent, Transaction, VersionIs
 from broker.types import format_topic_id
@@ -113,3 +114,110 @@ def test_a_registration_is_an_ephemeral_key() -> None:
     transaction = decide_register(record, "session")
     assert (transaction.puts, set(transaction.ephemeral_puts)) == ({}, {"brokers/2"})
     assert transaction.preconditions == (Absent("brokers/2"),)
+
+
+# Brokers that come and go --------------------------------------------------------------------------------
+
+
+def replicated(image: ClusterImage, *isr: int, **fields: object) -> ClusterImage:
+    """Topic ``a`` with one partition on brokers 1, 2 and 3, two of which have to be in sync."""
+    made = with_topics(image, NewTopic(name="a", assignments=((0, (1, 2, 3)),), configs={"min.insync.replicas": "2"}))
+    values: dict[str, object] = {"replicas": [1, 2, 3], "isr": list(isr), "leader": 1, "leader_epoch": 4}
+    record = records.PartitionRecord(**(values | fields))  # type: ignore[arg-type]
+    key = records.partition_key(format_topic_id(made.topics_by_name["a"].topic_id), 0)
+    return committed(made, Transaction(puts={key: records.encode(record)}))
+
+
+def settled(image: ClusterImage) -> PartitionImage:
+    after = committed(image, leadership(image))
+    assert leadership(after) is None, "one look is enough"
+    return after.topics_by_name["a"].partitions[0]
+
+
+def without(image: ClusterImage, *gone: int) -> ClusterImage:
+    return replace(image, brokers={i: b for i, b in image.brokers.items() if i not in gone})
+
+
+def returned(image: ClusterImage, *back: int, **changes: object) -> ClusterImage:
+    brokers = {i: replace(broker(i, incarnation="second"), **changes) for i in back}  # type: ignore[arg-type]
+    return replace(image, brokers=dict(sorted({**image.brokers, **brokers}.items())))
+
+
+def test_a_follower_that_is_lost_leaves_the_in_sync_set() -> None:
+    partition = settled(without(replicated(cluster(1, 2, 3), 1, 2, 3), 3))
+    assert (partition.leader, partition.leader_epoch, partition.isr, partition.elr) == (1, 4, (1, 2), ())
+    assert partition.cause == "broker_failed"
+
+
+def test_a_follower_that_restarted_has_to_catch_up() -> None:
+    partition = settled(returned(replicated(cluster(1, 2, 3), 1, 2, 3), 3))
+    assert (partition.leader, partition.isr, partition.cause) == (1, (1, 2), "broker_restarted")
+
+
+def test_all_lost_at_once_are_eligible_and_the_first_to_return_leads() -> None:
+    image = without(replicated(cluster(1, 2, 3), 1, 2, 3), 1, 2, 3)
+    image = committed(image, leadership(image))
+    assert image.topics_by_name["a"].partitions[0].elr == (1, 2, 3)
+    partition = settled(returned(image, 3))
+    assert (partition.leader, partition.isr, partition.elr) == (3, (3,), (1, 2))
+
+
+@pytest.mark.parametrize("loss", [{"data_intact": False}, {"lost": frozenset({records.EVERY_REPLICA})}])
+def test_who_returns_without_its_data_does_not_lead_while_others_have_it(loss: dict[str, object]) -> None:
+    image = without(replicated(cluster(1, 2, 3), 1, 2, 3), 1, 2, 3)
+    image = committed(image, leadership(image))
+    partition = settled(returned(image, 1, **loss))
+    assert (partition.leader, partition.elr) == (-1, (2, 3))
+
+
+def test_when_no_copy_is_certain_the_last_leader_leads_again() -> None:
+    image = without(replicated(cluster(1, 2, 3), 1, 2, 3), 1, 2, 3)
+    image = committed(image, leadership(image))
+    image = committed(image, leadership(returned(image, 2, 3, data_intact=False)))
+    assert image.topics_by_name["a"].partitions[0].elr == (1,)
+    partition = settled(returned(image, 1, data_intact=False))
+    assert (partition.leader, partition.isr, partition.cause) == (1, (1,), "last_known_leader")
+
+
+def test_an_unclean_election_happens_only_where_the_topic_allows_it() -> None:
+    image = without(replicated(cluster(1, 2, 3), 1), 1)
+    assert settled(image).leader == -1
+    topic = image.topics_by_name["a"]
+    record = topic_record(topic, configs={**topic.configs, "unclean.leader.election.enable": "true"})
+    allowed = committed(image, Transaction(puts={records.topic_key("a"): records.encode(record)}))
+    partition = settled(allowed)
+    assert (partition.leader, partition.isr, partition.elr, partition.cause) == (2, (2,), (), "unclean")
+
+
+def test_who_stops_is_relieved_of_leading_and_of_being_waited_for() -> None:
+    image = replicated(cluster(1, 2, 3), 1, 2, 3)
+    partition = settled(replace(image, stopping=frozenset({1})))
+    assert (partition.leader, partition.isr, partition.cause) == (2, (2, 3), "controlled_shutdown")
+    follower = settled(replace(image, stopping=frozenset({3})))
+    assert (follower.leader, follower.leader_epoch, follower.isr) == (1, 4, (1, 2))
+
+
+def test_who_stops_alone_or_with_everybody_leads_until_the_end() -> None:
+    image = replicated(cluster(1, 2, 3), 1, elr=[2, 3])
+    assert leadership(replace(image, stopping=frozenset({1}))) is None
+    everybody = replace(replicated(cluster(1, 2, 3), 1, 2, 3), stopping=frozenset({1, 2, 3}))
+    assert settled(everybody).leader == 1
+
+
+def test_who_drains_stays_in_sync_and_leads_only_where_nobody_else_can() -> None:
+    image = replicated(cluster(1, 2, 3), 1, 2, 3)
+    partition = settled(replace(image, brokers_state={1: BrokerState(state="draining")}))
+    assert (partition.leader, partition.isr, partition.cause) == (2, (1, 2, 3), "drained")
+    alone = replicated(cluster(1, 2, 3), 1, elr=[2, 3])
+    assert leadership(replace(alone, brokers_state={1: BrokerState(state="draining")})) is None
+
+
+def test_a_broker_is_remembered_while_it_is_away_until_it_is_decommissioned() -> None:
+    image = committed(cluster(1, 2, settled=False), leadership(cluster(1, 2, settled=False)))
+    assert (image.brokers_state[2].host, image.brokers_state[2].left_at_ms) == ("host-2", -1)
+    gone = without(image, 2)
+    after = committed(gone, leadership(gone))
+    assert (after.brokers_state[2].host, after.brokers_state[2].left_at_ms) == ("host-2", NOW_MS)
+    states = {**image.brokers_state, 2: replace(image.brokers_state[2], state="decommissioned")}
+    forgotten = replace(gone, brokers_state=states)
+    assert 2 not in committed(forgotten, leadership(forgotten)).brokers_state

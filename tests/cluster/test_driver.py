@@ -15,6 +15,7 @@ from broker.cluster.config_changes import ConfigChange, ResourceChange
 from broker.cluster.decision import NewPartitions, NewTopic
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import ClusterImage, ImageDelta
+from broker.cluster.isr_changes import IsrProposal
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.metadata.sqlite import SqliteStore
@@ -470,3 +471,64 @@ async def test_topics_configs_and_ids_survive_a_restart_on_disk(tmp_path: Path) 
     assert after.topics_by_name["a"].configs == {"retention.ms": "5"}
     assert [p.leader_epoch for p in after.topics_by_name["a"].partitions] == [1, 1, 1]
     await driver.stop()
+
+
+# Stopping in order ---------------------------------------------------------------------------------------
+
+
+async def replicated(controller: ClusterDriver, leader: int, *others: int) -> None:
+    """Topic ``shared``, whose replicas are all in sync, and ``alone`` on its leader."""
+    await until(controller, lambda image: all(image.is_settled(broker_id) for broker_id in (leader, *others)))
+    shared = NewTopic(name="shared", assignments=((0, (leader, *others)),))
+    await controller.create_topics([shared, NewTopic(name="alone", assignments=((0, (leader,)),))])
+    image = controller.image
+    present = image.topics_by_name["shared"].partitions[0]
+    proposal = IsrProposal(
+        topic_id=image.topics_by_name["shared"].topic_id,
+        partition=0,
+        leader_epoch=present.leader_epoch,
+        partition_epoch=present.partition_epoch,
+        isr=[(broker_id, image.brokers[broker_id].epoch) for broker_id in (leader, *others)],
+    )
+    (outcome,) = await controller.alter_partitions(leader, image.brokers[leader].epoch, [proposal])
+    assert outcome.error is ErrorCode.NONE
+
+
+async def test_who_stops_hands_over_what_others_can_lead_and_the_controllership(open_driver: Open) -> None:
+    first, second = await open_driver(1), await open_driver(2)
+    await replicated(first, 1, 2)
+    assert await first.hand_over(20) == 0
+    assert first.image.controller_id != 1
+    image = await until(second, lambda image: image.controller_id == 2)
+    shared, alone = (image.topics_by_name[name].partitions[0] for name in ("shared", "alone"))
+    assert (shared.leader, shared.isr, shared.cause) == (2, (2,), "controlled_shutdown")
+    assert (alone.leader, alone.isr) == (1, (1,))
+    assert image.controller_history[-1].cause == "controlled_shutdown"
+
+
+async def test_the_only_broker_has_nobody_to_hand_over_to(open_driver: Open) -> None:
+    driver = await open_driver(1)
+    await driver.create_topics([topic("a")])
+    assert await driver.hand_over(20) == 0
+    assert driver.is_controller
+    assert not driver.image.stopping
+
+
+async def test_handing_over_ends_when_nobody_takes_it_in_time(open_driver: Open) -> None:
+    first, second = await open_driver(1), await open_driver(2)
+    await replicated(first, 2, 1)
+    await until(second, lambda image: image.revision == first.image.revision)
+    store_of(first).unavailable = True
+    assert await second.hand_over(0.05) == 1
+    store_of(first).unavailable = False
+
+
+async def test_only_the_controller_decides_in_sync_sets(open_driver: Open) -> None:
+    first, second = await open_driver(1), await open_driver(2)
+    await until(second, lambda image: image.is_settled(2))
+    with pytest.raises(KafkaError) as caught:
+        await second.alter_partitions(1, first.broker_epoch, [])
+    assert caught.value.code is ErrorCode.NOT_CONTROLLER
+    with pytest.raises(KafkaError) as caught:
+        await first.alter_partitions(2, second.broker_epoch - 1, [])
+    assert caught.value.code is ErrorCode.STALE_BROKER_EPOCH
