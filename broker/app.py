@@ -42,7 +42,7 @@ from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
 from broker.partition.fetch_session_cache import FetchSessionCache
 from broker.partition.isr_proposals import IsrProposals
-from broker.partition.losses import relied_on
+from broker.partition.losses import relied_on, unusable
 from broker.partition.manager import PartitionManager
 from broker.partition.recompressor import Recompressor
 from broker.quotas.driver import Quotas
@@ -52,7 +52,7 @@ from broker.replication.ports import FrameReceiver
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
-from broker.storage.survival import ProcessLife
+from broker.storage.survival import ProcessLife, begin_life
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sampler import Sampler
 from broker.transactions.driver import TransactionCoordinator
@@ -189,7 +189,6 @@ class Broker:
                 cluster_id=image.cluster_id,
                 configs=config_of,
                 known=known,
-                life=ProcessLife(boot_id=boot_id(), flushes=self.config.ack_durability == "flush"),
             )
         except (LogDirUnusable, OSError) as error:
             raise CannotStart(f"{self.config.data_directory}: {error}") from error
@@ -204,12 +203,7 @@ class Broker:
             await self.cluster.register(
                 port=self.config.advertised_port or port,
                 internal_port=self.config.internal_port or internal_port,
-                data=DataStanding(
-                    intact=self.log_dir.data_survived,
-                    lost=relied_on(
-                        self.cluster.image, self.config.node_id, {*self.log_dir.offline, *self.log_dir.missing}
-                    ),
-                ),
+                data=self._data_standing(),
             )
         except KafkaError as error:
             if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
@@ -246,11 +240,19 @@ class Broker:
         self.partitions.listen_replication(self.replication)
         self.replication.start()
 
+    def _data_standing(self) -> DataStanding:
+        log_dir = self.log_dir
+        life = ProcessLife(boot_id=boot_id(), flushes=self.config.ack_durability == "flush")
+        return DataStanding(
+            intact=begin_life(log_dir.filesystem, log_dir.path, life, clean=log_dir.stopped_cleanly),
+            lost=relied_on(self.cluster.image, self.config.node_id, unusable(log_dir) | log_dir.missing),
+        )
+
     def _lost_replicas(self) -> frozenset[tuple[TopicId, int]] | None:
         """What somebody relies on and is not here; ``None``: the whole log directory failed."""
         if self.log_dir.failed_reason:
             return None
-        return relied_on(self.cluster.image, self.config.node_id, self.log_dir.offline)
+        return relied_on(self.cluster.image, self.config.node_id, unusable(self.log_dir))
 
     def _new_sampler(self) -> Sampler:
         return Sampler(

@@ -13,6 +13,13 @@ from broker.types import BrokerId, TopicId, TopicPartition
 
 if TYPE_CHECKING:
     from broker.cluster.image import ClusterImage
+    from broker.storage.log_dir import LogDir
+
+
+def unusable(log_dir: LogDir) -> frozenset[TopicPartition]:
+    """Replicas that are damaged, or are being copied anew because they were."""
+    copied = (topic_partition for topic_partition, log in log_dir.logs.items() if log.incomplete_reason)
+    return frozenset((*log_dir.offline, *copied))
 
 
 def relied_on(

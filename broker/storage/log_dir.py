@@ -61,7 +61,6 @@ from broker.storage.recovery import (
     PartitionDamaged,
     load_partition,
 )
-from broker.storage.survival import ProcessLife, begin_life
 from broker.types import TopicId, TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -92,8 +91,8 @@ class LogDir:
         self.offline: dict[TopicPartition, str] = {}
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         """What was found, repaired and given up lately, in words for the operator; also in the process's log."""
-        self.data_survived = True
-        """Whether everything acknowledged by the last process is still there, apart from ``offline`` and ``missing``."""
+        self.stopped_cleanly = False
+        """Whether the last process did; ``survival.py`` judges what that means."""
         self.missing: frozenset[TopicPartition] = frozenset()
         """Known partitions that had no directory when this was opened."""
         self._environment = environment
@@ -122,12 +121,8 @@ class LogDir:
         cluster_id: str,
         configs: Callable[[TopicPartition], TopicConfig],
         known: Mapping[TopicPartition, TopicId],
-        life: ProcessLife | None = None,
     ) -> LogDir:
-        """Open every known partition, recovering what needs it. Raises ``LogDirUnusable`` or ``OSError``.
-
-        ``life`` None: nobody asks whether the data survived.
-        """
+        """Open every known partition, recovering what needs it. Raises ``LogDirUnusable`` or ``OSError``."""
         path = os.path.abspath(path)
         make_durable_directory(filesystem, path)
         environment = LogEnvironment(
@@ -141,7 +136,7 @@ class LogDir:
         lock = lock_directory(filesystem, path)
         try:
             log_dir = cls(path, environment, lock, check_identity(filesystem, path, node_id, cluster_id))
-            log_dir._load(configs, known, life)
+            log_dir._load(configs, known)
         except BaseException:
             environment.files.close_all()
             filesystem.close(lock)
@@ -179,12 +174,7 @@ class LogDir:
 
     # Opening ---------------------------------------------------------------------------------------
 
-    def _load(
-        self,
-        configs: Callable[[TopicPartition], TopicConfig],
-        known: Mapping[TopicPartition, TopicId],
-        life: ProcessLife | None,
-    ) -> None:
+    def _load(self, configs: Callable[[TopicPartition], TopicConfig], known: Mapping[TopicPartition, TopicId]) -> None:
         try:
             self._recovery_points = read_offsets(self._filesystem, self._file(RECOVERY_POINT_FILE))
             self._log_starts = read_offsets(self._filesystem, self._file(LOG_START_FILE))
@@ -194,9 +184,7 @@ class LogDir:
             raise LogDirUnusable(
                 f"{error}. It says what was durable; restore it, or move it away to have every log scanned."
             ) from error
-        clean = take_clean_shutdown_marker(self._filesystem, self.path)
-        if life is not None:
-            self.data_survived = begin_life(self._filesystem, self.path, life, clean=clean)
+        clean = self.stopped_cleanly = take_clean_shutdown_marker(self._filesystem, self.path)
         if not clean:
             self._make_found_durable()
         now_ms = self._environment.clock_wall_ms()
