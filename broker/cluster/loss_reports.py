@@ -14,7 +14,7 @@ from broker.types import TopicId
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.5
 
 Lost = Collection[tuple[TopicId, int]] | None
 """``None``: everything."""
