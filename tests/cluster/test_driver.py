@@ -311,7 +311,6 @@ async def test_losing_the_store_again_while_reading_the_snapshot_does_not_end_th
 async def test_a_controller_whose_commit_is_slow_to_come_back_stays_on_duty(
     open_driver: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver_module, "APPLY_TIMEOUT_SECONDS", 0.01)
     monkeypatch.setattr("broker.cluster.duty.STORE_RETRY_SECONDS", 0.01)
     driver = await open_driver()
     wait, late = driver._duty._wait_revision, []
