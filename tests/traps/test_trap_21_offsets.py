@@ -1,5 +1,6 @@
 """Trap 21: an offset nobody committed is -1 and no error. Who may commit depends on the group: members in their generation, nobody
-while it rebalances, and clients without membership only where there are no members. An offset a transaction holds is not stable."""
+while it rebalances, and clients without membership only where there are no members. An offset a transaction holds is not stable.
+Offsets expire from when their group became empty, and not while a transaction holds one."""
 
 from __future__ import annotations
 
@@ -8,8 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from broker.errors import ErrorCode
+from broker.groups.events import Leave, LeavingMember
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
+from tests.groups.coordinator import World
+from tests.groups.test_driver import form as form_in_memory
+from tests.groups.test_transactional_offsets import Transactions
 from tests.support.broker_process import BrokerProcess
 from tests.support.topics import create_topic
 from tests.support.wait import wait_until
@@ -119,3 +124,33 @@ def test_an_offset_in_an_open_transaction_is_not_stable(wire: Wire, member, prod
     producer.end(commit=commit)
     wait_until(lambda: member.committed(topic, stable=True)[0].error_code == 0, "the marker is there")
     assert member.committed(topic, stable=True)[0].committed_offset == (7 if commit else 3)
+
+
+MINUTE_MS = 60_000
+
+
+@pytest.mark.parametrize("has_committed", [True, False])
+async def test_what_a_group_has_dies_a_while_after_it_became_empty_and_not_under_a_transaction(
+    has_committed: bool,
+) -> None:
+    """In memory: the least time that offsets are kept is a minute."""
+    async with World(partition_count=1, offsets_retention_minutes=1) as world:
+        await world.groups.find("g")
+        joined = await form_in_memory(world)
+        world.clock.advance(5 * MINUTE_MS)
+        await world.groups.leave(Leave(group_id="g", members=(LeavingMember(member_id=joined.member_id),)))
+        transactions = Transactions(world)
+        if has_committed:
+            await transactions.plainly(1)
+        await transactions.commit(5)
+        kept = {0: 1 if has_committed else -1, 1: -1}
+        for _ in range(2):
+            await world.groups.expire_offsets()
+            assert await transactions.offsets() == kept
+            (listed,) = await world.groups.list_groups()
+            assert (listed.group_id, listed.protocol_type) == ("g", "consumer"), "it is still the group it was"
+            world.clock.advance(MINUTE_MS)
+        await transactions.end(commit=False)
+        await world.groups.expire_offsets()
+        assert await transactions.offsets() == {0: -1, 1: -1}
+        assert await world.groups.list_groups() == []
