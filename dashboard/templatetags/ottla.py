@@ -255,6 +255,12 @@ def code_marks(value: str) -> SafeString:
     )
 
 
+@register.filter
+def dotted(name: str) -> SafeString:
+    """A long name of the kind ``log.retention.ms``, which breaks behind its dots where it has no room."""
+    return format_html_join(mark_safe(".<wbr>"), "{}", ((part,) for part in name.split(".")))
+
+
 CONFIG_ORIGINS = {
     "DYNAMIC_TOPIC_CONFIG": ("set on this topic", "ot-tag ot-tag--accent"),
     "DYNAMIC_GROUP_CONFIG": ("set for this group", "ot-tag ot-tag--accent"),

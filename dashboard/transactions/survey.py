@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 
 from broker.client.results import ProducerDescription, TransactionDescription, TransactionListing
 from broker.types import TopicPartition
+from dashboard.collector.alerts import HELD_LONG_MS
 from dashboard.live.base import Level
 
 HANGING_MS = 10_000
@@ -151,6 +152,11 @@ class Survey:
     def oldest(self) -> TransactionView | None:
         known = [one for one in self.open if one.start_ms >= 0]
         return min(known, key=lambda one: one.start_ms, default=None)
+
+    @property
+    def held_long(self) -> list[TransactionView]:
+        """What holds readers back for longer than an alert waits."""
+        return [one for one in self.open if one.waiting and 0 <= one.start_ms <= self.now_ms - HELD_LONG_MS]
 
     def find(self, transactional_id: str) -> TransactionView | None:
         return next(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from broker.errors import ErrorCode
+from broker.partition.fetch_session import next_epoch
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 from tests.support.topics import batch, create_topic, produce
@@ -58,6 +59,11 @@ def test_epochs_count_from_one_and_anything_else_is_refused_with_its_own_code(wi
     assert code((session_id, 3)) == ErrorCode.INVALID_FETCH_SESSION_EPOCH
     assert code((session_id, -1)) == 0, "the client closes its session"
     assert code((session_id, 4)) == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+
+
+def test_the_epoch_after_the_largest_is_one() -> None:
+    """0 would begin a session anew, and a negative one close it."""
+    assert (next_epoch(1), next_epoch(2**31 - 1)) == (2, 1)
 
 
 def test_a_sessionless_fetch_gets_no_session(wire: Wire) -> None:

@@ -201,7 +201,7 @@ def test_what_clients_push_is_listed_and_shown(viewer: Client) -> None:
     shown = read(viewer, "/clients/metrics/1/00010203-0405-0607-0809-0a0b0c0d0e0f/")
     assert "12.34 ms" in shown or "12.3 ms" in shown
     assert "2 KiB" in shown
-    assert "producer.rtt &lt;avg&gt;" in shown
+    assert "producer.<wbr>rtt &lt;avg&gt;" in shown
     assert read(viewer, "/clients/metrics/1/ffffffff-0405-0607-0809-0a0b0c0d0e0f/", 404)
 
 

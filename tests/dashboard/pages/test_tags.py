@@ -65,5 +65,10 @@ def test_nothing_from_outside_becomes_markup() -> None:
         assert "<b>" not in markup
 
 
+def test_long_names_break_behind_their_dots_and_stay_text() -> None:
+    assert tags.dotted("log.<b>.ms") == "log.<wbr>&lt;b&gt;.<wbr>ms"
+    assert tags.dotted("plain") == "plain"
+
+
 def test_backticks_mark_code() -> None:
     assert tags.code_marks("set `delete` here") == "set <code>delete</code> here"
