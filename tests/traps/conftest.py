@@ -1,4 +1,4 @@
-"""A connection to the session's broker for every test, a broker that has been started three times, and a pair of brokers."""
+"""A connection to the session's broker for every test, a broker that has been started four times, and a pair of brokers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wire(broker_process: BrokerProcess) -> Iterator[Wire]:
 
 @pytest.fixture(scope="session")
 def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerProcess, str, list[int]]]:
-    """A broker in its third life, a topic with a record from each, and the epoch metadata told in each."""
+    """A broker in its fourth life, a topic with a record from all but the third, and the epoch metadata told in those three."""
     epochs = []
     with BrokerProcess(tmp_path_factory.mktemp("epochs"), OTTLA_ACK_DURABILITY="os") as broker:
         with Wire(broker.port) as wire:
@@ -30,8 +30,9 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker
                 broker.kill()
                 broker.start()
             elif life == 2:
-                broker.stop()
-                broker.start()
+                for _ in range(2):  # nothing is written in the life between: its epoch is in no log
+                    broker.stop()
+                    broker.start()
             with Wire(broker.port) as wire:
                 epochs.append(leader_epoch_of(wire, topic))
                 produce(wire, topic, batch(b"%d" % life))
