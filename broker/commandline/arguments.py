@@ -5,7 +5,7 @@ Every function raises ``ValueError`` with a sentence that says what to write ins
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 def parse_topic_partitions(text: str) -> tuple[str, tuple[int, ...] | None]:
@@ -42,6 +42,19 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
                 value = value[1:-1]
             found[name.strip()] = value
     return found
+
+
+def one_of(words: Sequence[str]) -> Callable[[str], str]:
+    """Reads one of ``words``, in upper or lower case."""
+    known = {word.lower(): word for word in words}
+
+    def read(text: str) -> str:
+        word = known.get(text.lower())
+        if word is None:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return word
+
+    return read
 
 
 def parse_names(texts: Iterable[str]) -> list[str]:

@@ -17,6 +17,17 @@ from broker.types import TopicPartition
 
 Row = dict[str, Any]
 
+STATES = (
+    "Empty",
+    "PreparingRebalance",
+    "CompletingRebalance",
+    "Assigning",
+    "Reconciling",
+    "NotReady",
+    "Stable",
+    "Dead",
+)
+TYPES = ("classic", "consumer", "share", "streams")
 LIST_COLUMNS = (
     column("Group", "group"),
     column("State", "state"),
@@ -70,6 +81,7 @@ DELETED_GROUP_COLUMNS = (column("Group", "group"), column("Outcome", "outcome"),
 
 
 def list_groups(client: Client, *, states: Iterable[str] = (), types: Iterable[str] = ()) -> list[Row]:
+    """Only those in one of ``states`` and of one of ``types``, if any are given."""
     wanted_states, wanted_types = {state.lower() for state in states}, {kind.lower() for kind in types}
     return [
         {

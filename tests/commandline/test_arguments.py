@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.commandline.arguments import merge_topics, parse_assignments, parse_names, parse_topic_partitions
+from broker.commandline.arguments import merge_topics, one_of, parse_assignments, parse_names, parse_topic_partitions
 from broker.commandline.offset_file import format_offset_file, parse_offset_file
 from broker.commandline.times import format_time, parse_duration, parse_time
 from broker.types import TopicPartition
@@ -24,6 +24,13 @@ def test_a_topic_may_name_partitions(text: str, meaning: object) -> None:
 def test_no_topic_with_partitions(text: str) -> None:
     with pytest.raises(ValueError):
         parse_topic_partitions(text)
+
+
+def test_a_word_out_of_a_few_is_taken_in_any_case_and_no_other() -> None:
+    read = one_of(("Empty", "Stable"))
+    assert [read(text) for text in ("empty", "STABLE")] == ["Empty", "Stable"]
+    with pytest.raises(ValueError, match="'nonsense' is none of Empty, Stable"):
+        read("nonsense")
 
 
 def test_several_mentions_of_a_topic_add_up_and_the_whole_topic_wins() -> None:

@@ -56,6 +56,11 @@ def committed(client: Client, group: str) -> dict[int, int]:
     return {one.partition: one.offset for one in client.group_offsets(group)}
 
 
+@pytest.mark.parametrize("option", ["--state", "--type"])
+def test_a_state_or_a_type_that_does_not_exist_is_wrong_use_and_no_empty_list(cli: Cli, option: str) -> None:
+    assert "'nonsense' is none of" in str(cli.failure("groups", "list", option, "nonsense"))
+
+
 def test_a_group_with_a_member_is_listed_and_described(broker_process: BrokerProcess, cli: Cli, topic: str) -> None:
     name = f"{topic}-watched"
     with member(broker_process, name, topic) as consumer:

@@ -1,5 +1,5 @@
-"""Trap 19: a static member that comes back without its member id gets a new one, its old assignment, and disturbs nobody. The id it
-had is fenced. It stays when its process goes; an administrator removes it by its instance id."""
+"""Trap 19: a static member that comes back without its member id gets a new one, its old assignment, and disturbs nobody, as long
+as it wants the same topics. The id it had is fenced. It stays when its process goes; an administrator removes it by its instance id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from broker.errors import ErrorCode
 from tests.support.broker_process import BrokerProcess
 from tests.support.topics import create_topic
 from tests.support.wire import Wire
-from tests.traps.member import Member, form, new_name
+from tests.traps.member import Member, form, new_name, until_rebalancing
 
 Pair = tuple[Member, Member]
 
@@ -40,6 +40,17 @@ def test_it_comes_back_with_another_id_to_the_same_assignment_and_nobody_rebalan
     assert again.sync().assignment == follower.member_id.encode()
     assert leader.heartbeat() == 0
     assert again.heartbeat() == 0
+
+
+def test_with_another_subscription_it_cannot_have_its_old_assignment_and_everybody_meets(pair: Pair) -> None:
+    leader, follower = pair
+    again = restarted(follower)
+    again.ask_to_join(("range", b"other topics"))
+    until_rebalancing(leader)
+    leader.ask_to_join()
+    told = {one.group_instance_id: one.metadata for one in leader.joined().members}
+    assert told == {"pod-0": b"topics", "pod-1": b"other topics"}
+    assert again.joined().error_code == 0
 
 
 def test_the_id_it_had_is_fenced_wherever_it_is_used(wire: Wire, pair: Pair) -> None:

@@ -24,7 +24,7 @@ from broker.client.offset_reset import (
 )
 from broker.client.reset_facts import committed_offsets, gather
 from broker.commandline import group_reset, groups
-from broker.commandline.arguments import merge_topics, parse_topic_partitions
+from broker.commandline.arguments import merge_topics, one_of, parse_topic_partitions
 from broker.commandline.offset_file import format_offset_file, parse_offset_file
 from broker.commandline.outcome import CommandFailed, WrongUse
 from broker.commandline.output import Column, Output
@@ -45,8 +45,15 @@ manage.py groups reset-offsets billing --topic orders --to-datetime 2026-03-01T1
     def arguments(self, parser: CommandParser) -> None:
         add = self.actions(parser)
         action = add("list", "Every group with its state.", "manage.py groups list --state empty")
-        action.add_argument("--state", action="append", default=[], help="only groups in this state; may be repeated")
-        action.add_argument("--type", action="append", default=[], help="only groups of this type (classic, consumer)")
+        for option, words in (("state", groups.STATES), ("type", groups.TYPES)):
+            action.add_argument(
+                f"--{option}",
+                action="append",
+                default=[],
+                type=parsed(one_of(words)),
+                metavar=option.upper(),
+                help=f"only groups of this {option} ({', '.join(words)}); may be repeated",
+            )
 
         action = add(
             "describe",
