@@ -6,8 +6,9 @@ for other brokers.
 Replicas: on the internal listener a replica id reads to the log end, and moves high watermark and in-sync set.
 Deviations: one answer carries at most 8 MiB (beyond the first batch, which is always whole), and less while slow readers
 leave much of it lying in memory. An incremental answer also lists a partition whose last stable offset moved, for
-read_committed. A fetch as a replica on the client listener answers TOPIC_AUTHORIZATION_FAILED; an unknown isolation level
-reads what is not committed, too.
+read_committed. A quota cuts a fetch to what is left of it, and makes a client wait for what it has had (Kafka: for what it asks
+for, so that a batch larger than the whole window never comes). A fetch as a replica on the client listener answers
+TOPIC_AUTHORIZATION_FAILED; an unknown isolation level reads what is not committed, too.
 
 A fetch that finds less than ``min_bytes`` parks itself with the partitions it asks for. The append that makes enough
 data visible wakes it; its timer and its wake-ups concern this one object only and die with it. A follower's fetch is

@@ -26,23 +26,27 @@ def throttle_produce(request: Request, services: Services) -> None:
 
 
 def fetch_bytes_max(request: Request, services: Services, byte_count: int) -> int:
-    """``byte_count``, or less where the client's quota is so small that it may never have that much at once."""
+    """``byte_count``, or less where that is more than is left of the client's quota."""
     quotas = services.quotas
     if not quotas.active or request.connection.listener == "internal":
         return byte_count
-    burst = quotas.fetch_bytes_max(_client(request))
-    return byte_count if burst is None else min(byte_count, burst)
+    room = quotas.fetch_bytes_max(_client(request))
+    return byte_count if room is None else min(byte_count, room)
 
 
 def fetch_throttle_ms(request: Request, services: Services, byte_count: int) -> int:
-    """Above 0 the answer must carry no records: they are asked for again after the wait and counted then."""
+    """Above 0 the answer must carry no records: they are asked for again after the wait and counted then.
+
+    A client waits for what it has had, never for what it asks for: a batch that is larger than all it may have at once
+    could otherwise never be fetched.
+    """
     quotas = services.quotas
     if not quotas.active or request.connection.listener == "internal":
         return 0
     client = _client(request)
-    wait_ms = _throttle(request, quotas, quotas.fetched(client, byte_count))
-    if wait_ms:
-        quotas.not_fetched(client, byte_count)
+    wait_ms = _throttle(request, quotas, quotas.fetch_wait_ms(client))
+    if not wait_ms:
+        quotas.fetched(client, byte_count)
     return wait_ms
 
 

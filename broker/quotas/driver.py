@@ -1,6 +1,6 @@
 """The quotas of this broker as handlers ask them: reads the clock, keeps the three tables and their totals.
 
-Called by ``handlers/throttling.py``. ``active`` and ``timing`` are plain attributes because the hot path asks them for
+Called by ``handlers/throttling.py``. Produce and request time are rates over windows, as in Kafka; what is fetched is a bucket. ``active`` and ``timing`` are plain attributes because the hot path asks them for
 every request; both are false, and nothing is measured, while no quota is set.
 """
 
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from broker.clock import Clock, SystemClock
 from broker.config.broker import BrokerConfig
+from broker.quotas.bucket import LeakyBucket
 from broker.quotas.policy import QuotaPolicy
 from broker.quotas.table import Client, QuotaTable
-from broker.quotas.window import WindowSpec
+from broker.quotas.window import RateWindow, WindowSpec
 
 NANOSECONDS_PER_PERCENT_SECOND = 10_000_000
 """A hundredth of a second of the event loop: a rate of one of these is one percent."""
@@ -34,9 +35,9 @@ class Quotas:
         self.timing = False
         """Whether the time of requests has to be measured."""
         self._clock = clock or SystemClock()
-        self._produce = QuotaTable()
-        self._fetch = QuotaTable()
-        self._request = QuotaTable()
+        self._produce = QuotaTable(RateWindow)
+        self._fetch = QuotaTable(LeakyBucket)
+        self._request = QuotaTable(RateWindow)
         self._throttled_total = 0
         self._throttled_ms_total = 0
 
@@ -61,17 +62,19 @@ class Quotas:
         return self._produce.record(client, byte_count, self._now_ms())
 
     def fetch_bytes_max(self, client: Client) -> int | None:
-        """More than this a fetch must not return, or the wait for it would be longer than the window."""
-        burst = self._fetch.burst(client)
-        return None if burst is None else int(burst)
+        """What the client may still fetch now; its first batch is whole whatever this says."""
+        limit = self._fetch.policy.limit(client[1])
+        if limit is None:
+            return None
+        bucket, spec = self._fetch.known(client) or LeakyBucket(), self._fetch.spec
+        return max(1, int(bucket.room(limit, self._now_ms(), spec)))
 
-    def fetched(self, client: Client, byte_count: int) -> int:
-        """Milliseconds to wait after a fetch of this size."""
-        return self._fetch.record(client, byte_count, self._now_ms())
+    def fetch_wait_ms(self, client: Client) -> int:
+        """Milliseconds to wait before the next fetch, for what was fetched before."""
+        return self._fetch.wait_ms(client, self._now_ms())
 
-    def not_fetched(self, client: Client, byte_count: int) -> None:
-        """The answer was emptied because the client has to wait."""
-        self._fetch.take_back(client, byte_count, self._now_ms())
+    def fetched(self, client: Client, byte_count: int) -> None:
+        self._fetch.record(client, byte_count, self._now_ms())
 
     def worked(self, client: Client, nanoseconds: int) -> int:
         """Milliseconds to wait after a request that took this long of the event loop."""

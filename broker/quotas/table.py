@@ -7,31 +7,53 @@ span makes room.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
 from broker import limits
 from broker.quotas.policy import QuotaPolicy
-from broker.quotas.window import RateWindow, WindowSpec
+from broker.quotas.window import WindowSpec
 
 Client = tuple[str, str]
 """User and client id."""
 _OTHERS: Client = ("", "\0others")
 
 
-class QuotaTable:
-    __slots__ = ("_clients_max", "_spec", "_windows", "policy", "wait_ms_max")
+class Meter(Protocol):
+    """What one client has done lately: ``RateWindow`` or ``LeakyBucket``."""
+
+    last_ms: int
+    """When a value was last recorded."""
+
+    def record(self, value: float, now_ms: int, spec: WindowSpec) -> None: ...
+
+    def wait_ms(self, limit: float, now_ms: int, spec: WindowSpec) -> int: ...
+
+
+AnyMeter = TypeVar("AnyMeter", bound=Meter)
+
+
+class QuotaTable(Generic[AnyMeter]):
+    __slots__ = ("_clients_max", "_meters", "_new_meter", "_spec", "policy", "wait_ms_max")
 
     def __init__(
-        self, *, wait_ms_max: int = limits.THROTTLE_MS_MAX, clients_max: int = limits.QUOTA_CLIENTS_MAX
+        self,
+        new_meter: Callable[[], AnyMeter],
+        *,
+        wait_ms_max: int = limits.THROTTLE_MS_MAX,
+        clients_max: int = limits.QUOTA_CLIENTS_MAX,
     ) -> None:
         self.policy = QuotaPolicy()
+        self._new_meter = new_meter
         self._spec = WindowSpec()
         self.wait_ms_max = wait_ms_max
         self._clients_max = clients_max
-        self._windows: dict[Client, RateWindow] = {}
+        self._meters: dict[Client, AnyMeter] = {}
 
     def configure(self, policy: QuotaPolicy, spec: WindowSpec) -> None:
         """Other limits hold from the next value on; what was measured stays, unless it was measured otherwise."""
         if spec != self._spec or not policy.active:
-            self._windows.clear()
+            self._meters.clear()
         self.policy = policy
         self._spec = spec
 
@@ -40,35 +62,42 @@ class QuotaTable:
         limit = self.policy.limit(client[1])
         if limit is None:
             return 0
-        window = self._window(client, now_ms)
-        window.record(value, now_ms, self._spec)
-        return min(window.wait_ms(limit, now_ms, self._spec), self.wait_ms_max)
+        meter = self._meter(client, now_ms)
+        meter.record(value, now_ms, self._spec)
+        return min(meter.wait_ms(limit, now_ms, self._spec), self.wait_ms_max)
 
-    def take_back(self, client: Client, value: float, now_ms: int) -> None:
-        """What was recorded did not happen after all."""
-        if self.policy.limit(client[1]) is not None:
-            self._window(client, now_ms).record(-value, now_ms, self._spec)
+    def wait_ms(self, client: Client, now_ms: int) -> int:
+        """The same for what it has done until now; 0 also for one that is not measured."""
+        limit, meter = self.policy.limit(client[1]), self.known(client)
+        if limit is None or meter is None:
+            return 0
+        return min(meter.wait_ms(limit, now_ms, self._spec), self.wait_ms_max)
 
-    def burst(self, client: Client) -> float | None:
-        """The most a client may ever do at once; ``None`` without a limit."""
-        limit = self.policy.limit(client[1])
-        return None if limit is None else limit * self._spec.least_ms / 1_000
+    def known(self, client: Client) -> AnyMeter | None:
+        """What measures the client, if anything does."""
+        if client in self._meters or len(self._meters) < self._clients_max:
+            return self._meters.get(client)
+        return self._meters.get(_OTHERS)
+
+    @property
+    def spec(self) -> WindowSpec:
+        return self._spec
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return len(self._meters)
 
-    def _window(self, client: Client, now_ms: int) -> RateWindow:
-        window = self._windows.get(client)
-        if window is None:
-            if len(self._windows) >= self._clients_max:
+    def _meter(self, client: Client, now_ms: int) -> AnyMeter:
+        meter = self._meters.get(client)
+        if meter is None:
+            if len(self._meters) >= self._clients_max:
                 self._forget_silent(now_ms)
-            if len(self._windows) >= self._clients_max:
+            if len(self._meters) >= self._clients_max:
                 client = _OTHERS
-            window = self._windows.setdefault(client, RateWindow())
-        return window
+            meter = self._meters.setdefault(client, self._new_meter())
+        return meter
 
     def _forget_silent(self, now_ms: int) -> None:
         span_ms = self._spec.span_ms
-        silent = [client for client, window in self._windows.items() if now_ms - window.last_ms >= span_ms]
+        silent = [client for client, meter in self._meters.items() if now_ms - meter.last_ms >= span_ms]
         for client in silent:
-            del self._windows[client]
+            del self._meters[client]

@@ -44,7 +44,6 @@ class RateWindow:
         """When a value was last recorded: who is silent for longer than the span has no rate."""
 
     def record(self, value: float, now_ms: int, spec: WindowSpec) -> None:
-        """Negative to take back what was recorded before."""
         self._drop_old(now_ms, spec)
         self.last_ms = now_ms
         samples = self._samples

@@ -59,11 +59,30 @@ def test_a_producer_above_its_rate_waits_and_its_connection_is_muted() -> None:
     assert (statistics.throttled_total, statistics.throttled_ms_total, statistics.clients) == (1, 2_000, 2)
 
 
-def test_a_fetch_that_has_to_wait_is_not_counted() -> None:
+def test_a_consumer_waits_for_what_it_has_had_and_a_fetch_that_waits_is_not_counted() -> None:
     parts = services(quota_consumer_byte_rate="1000")
     assert throttling.fetch_bytes_max(request(), parts, 50_000) == 10_000
-    assert throttling.fetch_throttle_ms(request(), parts, 15_000) == 5_000
-    assert throttling.fetch_throttle_ms(request(), parts, 10_000) == 0
+    assert throttling.fetch_throttle_ms(request(), parts, 15_000) == 0, "one batch may be larger than all that"
+    assert throttling.fetch_bytes_max(request(), parts, 50_000) == 1
+    assert throttling.fetch_throttle_ms(request(), parts, 9_000) == 5_000
+    assert throttling.fetch_throttle_ms(request(), parts, 9_000) == 5_000
+
+
+@pytest.mark.parametrize("batch_bytes", [100, 1_500, 9_000, 25_000])
+def test_over_a_long_time_a_consumer_gets_its_rate_whatever_the_size_of_its_batches(batch_bytes: int) -> None:
+    """Also where one batch is more than it may have in the whole window."""
+    clock = ManualClock()
+    quotas = Quotas(clock)
+    quotas.configure(BrokerConfig().with_dynamic({"quota.consumer.byte.rate": "1000"}, {}))
+    parts: Services = types.SimpleNamespace(quotas=quotas)  # type: ignore[assignment]
+    began, got = clock.monotonic(), 0
+    while clock.monotonic() < began + 600:
+        room = throttling.fetch_bytes_max(request(), parts, 10**6)
+        found = max(1, room // batch_bytes) * batch_bytes
+        wait_ms = throttling.fetch_throttle_ms(request(), parts, found)
+        got += 0 if wait_ms else found
+        clock.advance(max(1, wait_ms))
+    assert 600_000 - batch_bytes <= got <= 600_000 + 10_000 + batch_bytes
 
 
 def test_brokers_and_collectors_are_never_throttled() -> None:

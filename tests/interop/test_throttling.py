@@ -28,7 +28,7 @@ def test_a_throttled_producer_and_consumer_are_told_and_get_everything(broker_pr
         client.alter_broker_configs(None, limits)
         try:
             producer = Producer({**settings, "linger.ms": 0, "batch.size": 20_000})
-            for number in range(21):
+            for number in range(24):
                 producer.produce(TOPIC, bytes(9_990) + b"%10d" % number)
                 producer.poll(0)
             assert producer.flush(30) == 0
@@ -39,7 +39,7 @@ def test_a_throttled_producer_and_consumer_are_told_and_get_everything(broker_pr
             consumer.assign([TopicPartition(TOPIC, 0, OFFSET_BEGINNING)])
             got: list[int] = []
             deadline = time.monotonic() + 30
-            while len(got) < 21:
+            while len(got) < 24:
                 message = consumer.poll(0.2)
                 if told:  # it has been made to wait; the rest of the window need not be waited for
                     client.alter_broker_configs(None, dict.fromkeys(limits))
@@ -48,7 +48,7 @@ def test_a_throttled_producer_and_consumer_are_told_and_get_everything(broker_pr
                     continue
                 assert message.error() is None
                 got.append(int(message.value()[-10:]))
-            assert got == list(range(21))
+            assert got == list(range(24))
             assert told, "the consumer was told to wait"
             consumer.close()
         finally:

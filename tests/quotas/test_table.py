@@ -6,13 +6,13 @@ from broker.config.definition import LONG_MAX
 from broker.config.quota import quota_overrides
 from broker.quotas.policy import QuotaPolicy
 from broker.quotas.table import QuotaTable
-from broker.quotas.window import WindowSpec
+from broker.quotas.window import RateWindow, WindowSpec
 
 SPEC = WindowSpec()
 
 
-def table(default: float = LONG_MAX, overrides: str = "", **bounds: int) -> QuotaTable:
-    made = QuotaTable(**bounds)
+def table(default: float = LONG_MAX, overrides: str = "", **bounds: int) -> QuotaTable[RateWindow]:
+    made = QuotaTable(RateWindow, **bounds)
     made.configure(QuotaPolicy.parse(default, overrides), SPEC)
     return made
 
@@ -24,7 +24,7 @@ def client(client_id: str) -> tuple[str, str]:
 def test_without_a_limit_nothing_is_measured() -> None:
     quotas = table()
     assert quotas.record(client("a"), 10**12, 0) == 0
-    assert (len(quotas), quotas.policy.active, quotas.burst(client("a"))) == (0, False, None)
+    assert (len(quotas), quotas.policy.active, quotas.wait_ms(client("a"), 0)) == (0, False, 0)
 
 
 def test_everybody_has_the_default_for_himself_and_some_have_their_own() -> None:
@@ -34,7 +34,6 @@ def test_everybody_has_the_default_for_himself_and_some_have_their_own() -> None
     assert quotas.record(client("a"), 1_000, 0) == 1_000
     assert quotas.record(client("fast"), 1_000_000, 0) == 0
     assert quotas.record(client("host:9092"), 1_000, 0) == 10_000
-    assert quotas.burst(client("host:9092")) == 500
 
 
 def test_an_override_alone_leaves_the_others_free() -> None:
@@ -47,11 +46,12 @@ def test_a_wait_is_bounded() -> None:
     assert table(1, wait_ms_max=5_000).record(client("a"), 10**9, 0) == 5_000
 
 
-def test_what_was_taken_back_costs_nothing() -> None:
+def test_how_long_to_wait_is_told_without_recording_anything() -> None:
     quotas = table(1_000)
-    assert quotas.record(client("a"), 50_000, 0) > 0
-    quotas.take_back(client("a"), 50_000, 0)
-    assert quotas.record(client("a"), 10_000, 0) == 0
+    assert (quotas.wait_ms(client("a"), 0), len(quotas)) == (0, 0)
+    quotas.record(client("a"), 12_000, 0)
+    assert [quotas.wait_ms(client("a"), 0) for _ in range(2)] == [2_000, 2_000]
+    assert quotas.wait_ms(client("b"), 0) == 0
 
 
 def test_clients_beyond_the_bound_share_one_rate_until_somebody_is_silent() -> None:
