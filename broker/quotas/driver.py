@@ -1,7 +1,8 @@
 """The quotas of this broker as handlers ask them: reads the clock, keeps the three tables and their totals.
 
-Called by ``handlers/throttling.py``. Produce and request time are rates over windows, as in Kafka; what is fetched is a bucket. ``active`` and ``timing`` are plain attributes because the hot path asks them for
-every request; both are false, and nothing is measured, while no quota is set.
+Called by ``handlers/throttling.py``. Produce and request time are rates over windows, as in Kafka; what is fetched fills a
+bucket. ``active`` and ``timing`` are plain attributes because the hot path asks them for every request; both are false, and
+nothing is measured, while no quota is set.
 """
 
 from __future__ import annotations
