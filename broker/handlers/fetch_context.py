@@ -36,7 +36,8 @@ class FetchContext(Protocol):
 
     @property
     def has_news(self) -> bool:
-        """Whether the last look found a high watermark that a follower has not been told of: worth an answer soon."""
+        """Whether the last look found a high watermark or log start that a follower has not been told of: worth an answer
+        soon."""
 
     def collect(self) -> int:
         """Look at what the request is about; how many bytes are missing to an answer (≤ 0: answer now)."""
@@ -197,7 +198,8 @@ class IncrementalFetch:
     @property
     def has_news(self) -> bool:
         return self._session.privileged and any(
-            result.high_watermark != known.high_watermark for known, result, _ in self._looked
+            result.high_watermark != known.high_watermark or result.log_start_offset != known.log_start_offset
+            for known, result, _ in self._looked
         )
 
     def collect(self) -> int:

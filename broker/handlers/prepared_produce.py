@@ -39,7 +39,7 @@ class PreparedProduce(ParkedProduce):
         size = len(request.body)
         services.connections.hold(size)
         body = memoryview(bytearray(request.body))
-        super().__init__(request, self._results, services, 0.0, patient=False)
+        super().__init__(request, self._results, services, 0.0, acks=0)
         self.exclusive = True
         self._preparations = preparations
         self._append = append
@@ -50,7 +50,7 @@ class PreparedProduce(ParkedProduce):
     async def _prepare_and_append(self, body: memoryview) -> None:
         services = self._services
         produce = decode_produce(self._request.api_version, body)
-        self.patient = produce.acks != -1
+        self.acks = produce.acks
         for preparation in self._preparations:
             await preparation.prepare(produce)
         appended: list[Place] = []

@@ -65,16 +65,17 @@ class ParkedProduce(Deferred):
         "_services",
         "_topics",
         "_waiting",
+        "acks",
         "deadline",
         "partitions",
-        "patient",
     )
 
-    def __init__(self, request: Request, topics: list, services: Services, deadline: float, *, patient: bool) -> None:
-        """``patient``: acks=1, which waits for the disk alone and has no interest in the in-sync set."""
+    patient = False
+
+    def __init__(self, request: Request, topics: list, services: Services, deadline: float, *, acks: int) -> None:
         super().__init__()
         request.drop_body()
-        self.patient = patient
+        self.acks = acks
         self._request = request
         self._services = services
         self._manager = services.partitions
@@ -85,8 +86,10 @@ class ParkedProduce(Deferred):
         self.deadline = deadline
 
     def park(self, partition: Partition, last_offset: int, results: list, index: int) -> None:
-        """Wait for ``last_offset`` of a partition whose (so far successful) result is ``results[index]``."""
-        if partition.park(last_offset, self, len(self._places)):
+        """Wait for ``last_offset`` of a partition whose (so far successful) result is ``results[index]``. acks=1 waits for
+        the disk alone, whoever else has the record."""
+        park = partition.park if self.acks == -1 else partition.park_until_flushed
+        if park(last_offset, self, len(self._places)):
             self._places.append((results, index))
             self.partitions.append(partition)
             self._waiting += 1
@@ -155,7 +158,7 @@ def handle_raw(request: Request, services: Services) -> Reply:
         return None
     if appended:
         deadline = services.clock.monotonic() + produce.timeout_ms / 1_000
-        parked = ParkedProduce(request, topics, services, deadline, patient=produce.acks != -1)
+        parked = ParkedProduce(request, topics, services, deadline, acks=produce.acks)
         for place in appended:
             parked.park(*place)
         if parked.waiting:
@@ -236,8 +239,10 @@ def append_all(
                 results.append(_failure(index, int(error.code), error))
                 continue
             if (
-                acks == -1 or (acks == 1 and partition.flush_is_forced)
-            ) and partition.committed_offset <= done.last_offset:
+                partition.committed_offset <= done.last_offset
+                if acks == -1
+                else acks == 1 and partition.flush_is_forced
+            ):
                 appended.append((partition, done.last_offset, results, len(results)))
             results.append(
                 (index, _NONE, done.base_offset, done.log_append_time_ms, partition.log.log_start_offset, (), None)

@@ -95,6 +95,7 @@ class Partition:
         "_flush",
         "_flush_due_offset",
         "_flush_messages",
+        "_flush_waiters",
         "_forced_offset",
         "_on_propose_isr",
         "_replica_waiters",
@@ -149,6 +150,8 @@ class Partition:
         """Nothing is acknowledged until the log is on disk up to here."""
         self._on_propose_isr = on_propose_isr
         self._commit_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
+        self._flush_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
+        """Those that wait for the disk of this broker alone."""
         self._fetch_waiters = FetchWaiters()
         self._replica_waiters: dict[ReplicaWaiter, None] = {}
         """Followers that have all there is. Told of appends, not of what is committed."""
@@ -300,6 +303,15 @@ class Partition:
             self._flush.request(self)
         return True
 
+    def park_until_flushed(self, offset: Offset, waiter: CommitWaiter, slot: int) -> bool:
+        """As ``park``, but ``waiter`` is told when the record is on the disk here: ``flush.messages`` with acks=1."""
+        if self.log.flushed_offset > offset:
+            return False
+        waiters = self._flush_waiters
+        waiters.append((max(offset, waiters[-1][0]) if waiters else offset, waiter, slot))
+        self._flush.request(self)
+        return True
+
     def wait_committed(self, offset: Offset) -> asyncio.Future[None]:
         """Resolves when the record at ``offset`` is committed; ``KafkaError`` when that cannot happen here."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -310,6 +322,7 @@ class Partition:
     def drop_finished_waiters(self) -> None:
         """Forget waiters that gave up (timed out), so that a stuck partition does not collect them."""
         self._commit_waiters = deque(entry for entry in self._commit_waiters if not entry[1].done)
+        self._flush_waiters = deque(entry for entry in self._flush_waiters if not entry[1].done)
 
     def request_flush(self) -> None:
         """Have what was appended flushed soon although nobody waits for it (``interval``, clean stop)."""
@@ -327,6 +340,8 @@ class Partition:
         self.log.flushed(ticket)
         if self._flush_due_offset < NEVER:
             self._flush_due_offset = max(self._flush_due_offset, self.log.flushed_offset + self._flush_messages)
+        if self._flush_waiters:
+            _release(self._flush_waiters, self.log.flushed_offset)
         if self._commit_waiters:
             self._release_committed()
         if self.on_durable is not None:
@@ -409,11 +424,7 @@ class Partition:
                 self._refuse_impatient()
 
     def _release_committed(self) -> None:
-        waiters = self._commit_waiters
-        committed = self.committed_offset
-        while waiters and waiters[0][0] < committed:
-            _, waiter, slot = waiters.popleft()
-            waiter.on_committed(slot)
+        _release(self._commit_waiters, self.committed_offset)
 
     def _refuse_impatient(self) -> None:
         """Too few are in sync for acks=all. What is appended stays, and may be committed when others are back."""
@@ -426,7 +437,14 @@ class Partition:
 
     def fail_waiters(self, code: ErrorCode) -> None:
         """Nothing appended here will be committed by us any more (deleted, resigned, log directory failed)."""
-        waiters, self._commit_waiters = self._commit_waiters, deque()
+        waiters = *self._commit_waiters, *self._flush_waiters
+        self._commit_waiters, self._flush_waiters = deque(), deque()
         for _, waiter, slot in waiters:
             waiter.on_commit_failed(slot, code)
         self.wake_fetch_waiters()
+
+
+def _release(waiters: deque[tuple[Offset, CommitWaiter, int]], upto_offset: Offset) -> None:
+    while waiters and waiters[0][0] < upto_offset:
+        _, waiter, slot = waiters.popleft()
+        waiter.on_committed(slot)

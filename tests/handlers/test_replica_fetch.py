@@ -257,3 +257,14 @@ async def test_partitions_that_their_topic_does_not_name_are_not_counted(stage) 
     stage.append(b"a")
     assert offsets(only(stage.fetch([at(0)], replica=3))) == [0]
     assert stage.throttle.bytes_total == 0
+
+
+async def test_a_log_start_that_moved_is_told_a_little_later(stage) -> None:
+    stage.append(b"a", b"b")
+    for replica in (2, 3):
+        stage.fetch([at(2)], replica=replica, max_wait=0)
+    session = begin_session(stage, at(2))
+    parked = stage.fetch(session_id=session, session_epoch=1, max_wait=60_000)
+    stage.partition().log.advance_log_start(2)
+    stage.partition().wake_fetch_waiters()
+    assert only(await parked.answer()).log_start_offset == 2

@@ -8,6 +8,7 @@ from broker.errors import ErrorCode, KafkaError
 from broker.types import TopicPartition
 from tests.partition.stage import Stage, image_of, partition_image, topic_image
 from tests.partition.test_driver import Waiter
+from tests.support.wait import eventually
 
 ORDERS = TopicPartition("orders", 0)
 
@@ -174,3 +175,15 @@ async def test_in_sync_sets_are_looked_at_by_the_clock_and_proposed(stage, liste
     stage.clock.advance(stage.config.replica_lag_time_max_ms + 1_000)
     stage.manager._on_tick()
     assert proposals == [(ORDERS, frozenset({1}))]
+
+
+async def test_who_wants_one_copy_on_the_disk_does_not_wait_for_others_to_have_it(stage, listener) -> None:
+    config = {"min_insync_replicas": "2", "flush_messages": "1"}
+    stage.show(image_of(topic_image("orders", partition_image(replicas=(1, 2), isr=(1,)), **config)))
+    append = stage.append(b"a", acks=1)
+    partition, waiter = stage.partition(), Waiter()
+    assert partition.flush_is_forced
+    assert partition.park_until_flushed(append.last_offset, waiter, 3)
+    await eventually(lambda: waiter.told == [(3, ErrorCode.NONE)])
+    assert partition.high_watermark == 0
+    assert not partition.park_until_flushed(append.last_offset, waiter, 4)
