@@ -141,8 +141,7 @@ class ReplicaReading:
             may_join=self._may_join,
             log_start_offset=entry.log_start_offset,
         )
-        if effects:
-            partition.perform(effects)
+        partition.hear_follower(effects)
 
     def _holds_back(self, partition: Partition) -> bool:
         throttle = self._services.leader_throttle

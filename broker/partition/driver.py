@@ -97,6 +97,7 @@ class Partition:
         "_flush_messages",
         "_flush_waiters",
         "_forced_offset",
+        "_log_start_told",
         "_on_propose_isr",
         "_replica_waiters",
         "bytes_in_total",
@@ -148,6 +149,8 @@ class Partition:
         """A log end at or above it is flushed at once."""
         self._forced_offset: Offset = 0
         """Nothing is acknowledged until the log is on disk up to here."""
+        self._log_start_told: asyncio.Event | None = None
+        """While somebody waits for a follower to say where its log starts."""
         self._on_propose_isr = on_propose_isr
         self._commit_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
         self._flush_waiters: deque[tuple[Offset, CommitWaiter, int]] = deque()
@@ -383,6 +386,20 @@ class Partition:
 
     def remove_fetch_waiter(self, waiter: FetchWaiter) -> None:
         self._fetch_waiters.remove(waiter)
+
+    def hear_follower(self, effects: Effects) -> None:
+        """A follower told of its log's start and end; ``effects``: what that means to ``state``."""
+        if effects:
+            self._perform(effects, -1)
+        if self._log_start_told is not None:
+            self._log_start_told.set()
+            self._log_start_told = None
+
+    async def wait_log_start_told(self) -> None:
+        """Until a follower tells where its log starts."""
+        if self._log_start_told is None:
+            self._log_start_told = asyncio.Event()
+        await self._log_start_told.wait()
 
     def add_replica_waiter(self, waiter: ReplicaWaiter) -> None:
         self._replica_waiters[waiter] = None

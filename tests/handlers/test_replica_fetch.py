@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+
 import pytest
 
 from broker.errors import ErrorCode
+from broker.handlers import delete_records
+from broker.handlers.context import ConnectionInfo, Request
+from broker.protocol import messages as m
+from broker.protocol.api import ApiKey
 from broker.protocol.records import iter_records
 from tests.handlers.replica_stage import REPLICA_EPOCH, LeaderStage, Pending, broker_image, only
 from tests.partition.stage import partition_image, topic_image
@@ -257,6 +264,43 @@ async def test_partitions_that_their_topic_does_not_name_are_not_counted(stage) 
     stage.append(b"a")
     assert offsets(only(stage.fetch([at(0)], replica=3))) == [0]
     assert stage.throttle.bytes_total == 0
+
+
+async def test_records_are_deleted_when_every_live_follower_begins_behind_them(stage) -> None:
+    stage.append(b"a", b"b")
+    for replica in (2, 3):
+        stage.fetch([at(2, log_start_offset=0)], replica=replica, max_wait=0)
+    deleting = asyncio.ensure_future(delete_before(stage, 1, timeout_ms=60_000))
+    await asyncio.sleep(0)
+    stage.fetch([at(2, log_start_offset=1)], replica=2, max_wait=0)
+    del stage.brokers[3]
+    stage.show_topics(orders(version=1))
+    assert await deleting == (ErrorCode.NONE, 1)
+    assert await delete_before(stage, 1, timeout_ms=0) == (ErrorCode.NONE, 1), "never backwards"
+
+
+async def test_a_follower_that_keeps_deleted_records_too_long_is_told_of(stage) -> None:
+    stage.append(b"a", b"b")
+    for replica in (2, 3):
+        stage.fetch([at(2, log_start_offset=0)], replica=replica, max_wait=0)
+    assert await delete_before(stage, 1, timeout_ms=0) == (ErrorCode.REQUEST_TIMED_OUT, -1)
+    assert stage.partition().log.log_start_offset == 1
+    stage.show_topics(orders(leader=2, epoch=6, version=1))
+    assert await delete_before(stage, 1, timeout_ms=0) == (ErrorCode.NOT_LEADER_OR_FOLLOWER, -1)
+
+
+async def delete_before(stage: LeaderStage, offset: int, *, timeout_ms: int) -> tuple[int, int]:
+    r = m.DeleteRecordsRequest
+    entry = r.DeleteRecordsPartition(partition_index=0, offset=offset)
+    message = r(topics=[r.DeleteRecordsTopic(name="orders", partitions=[entry])], timeout=timeout_ms)
+    connection = ConnectionInfo(1, "127.0.0.1", 1, "client")
+    request = Request(ApiKey.DELETE_RECORDS, 2, 1, None, memoryview(b""), connection)
+    answer = delete_records.handle(request, message, stage.services)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    [topic] = answer.topics
+    [result] = topic.partitions
+    return result.error_code, result.low_watermark
 
 
 async def test_a_log_start_that_moved_is_told_a_little_later(stage) -> None:
