@@ -263,6 +263,7 @@ class Broker:
             partitions=self.partitions,
             groups=self.groups,
             transactions=self.transactions,
+            replication=self.replication,
             network=self._network_facts,
             log_dir=str(self.config.data_directory),
             ack_durability=self.config.ack_durability,

@@ -103,6 +103,7 @@ class Partition:
         "bytes_in_total",
         "bytes_out_total",
         "flush_ms",
+        "lag",
         "last_append_ms",
         "last_flush_ms",
         "log",
@@ -136,6 +137,8 @@ class Partition:
         self.records_in_total = 0
         self.replica_bytes_out_total = 0
         """Sent to followers; ``bytes_out_total`` is what consumers got."""
+        self.lag = -1
+        """Of a follower: committed records that it lacks, as far as its leader has told; -1 before and in other roles."""
         self.last_append_ms: TimestampMs = NO_TIMESTAMP
         self.flush_ms = NEVER
         """``flush.ms``"""

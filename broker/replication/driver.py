@@ -86,6 +86,7 @@ class Replication:
         self._throttle = Throttle(clock.monotonic(), config().follower_replication_throttled_rate)
         self._asking: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
 
     @property
     def config(self) -> BrokerConfig:
@@ -97,12 +98,13 @@ class Replication:
         self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
 
     async def stop(self) -> None:
+        """Nothing is appended any more, whatever the image says from now on."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for replica in self._replicas.values():
-            replica.core.stop()
-            replica.partition.on_durable = None
+            replica.stop()
         self._replicas.clear()
         for task in self._asking:
             task.cancel()
@@ -128,7 +130,7 @@ class Replication:
         if replica is not None and (replica.partition is not partition or replica.core.leader != leader_id):
             self.on_stop_following(name)
             replica = None
-        if leader_id == NO_LEADER:
+        if leader_id == NO_LEADER or self._stopped:
             return
         if replica is not None:
             replica.follow(leader_id, leader_epoch)
@@ -144,8 +146,7 @@ class Replication:
     def on_stop_following(self, topic_partition: TopicPartition) -> None:
         replica = self._replicas.pop(topic_partition, None)
         if replica is not None:
-            replica.core.stop()
-            replica.partition.on_durable = None
+            replica.stop()
             self._link_of(replica).remove(replica)
 
     def _link(self, source_id: BrokerId, *, catch_up: bool) -> FetchLink:
@@ -248,11 +249,6 @@ class Replication:
             replica.on_range(start, end)
 
     # Facts ------------------------------------------------------------------------------------------
-
-    def lag_of(self, topic_partition: TopicPartition) -> int:
-        """Committed records that a followed partition does not have yet; -1 if it is not followed, or not known."""
-        replica = self._replicas.get(topic_partition)
-        return -1 if replica is None or replica.leader_high_watermark < 0 else replica.lag
 
     def statistics(self) -> ReplicationStatistics:
         return ReplicationStatistics(

@@ -91,7 +91,7 @@ class Replica:
 
     def follow(self, leader: BrokerId, leader_epoch: LeaderEpoch) -> None:
         self.core.follow(leader, leader_epoch)
-        self.leader_high_watermark = -1
+        self.leader_high_watermark = self.partition.lag = -1
         self.partition.log.forget_unwritten_epochs()
         self._settle_on_disk()
 
@@ -109,6 +109,11 @@ class Replica:
             log.log_start_offset,
             self.max_bytes,
         )
+
+    def stop(self) -> None:
+        self.core.stop()
+        self.partition.on_durable = None
+        self.partition.lag = -1
 
     def on_due(self, now_ms: int) -> None:
         if self.core.on_due(now_ms):
@@ -134,7 +139,9 @@ class Replica:
             if records is not None and not self._append(records):
                 return
             state, log = self.partition.state, self.partition.log
-            effects = state.on_leader_high_watermark(high_watermark, log.log_end_offset)
+            end_offset = log.log_end_offset
+            self.partition.lag = high_watermark - end_offset if high_watermark > end_offset else 0
+            effects = state.on_leader_high_watermark(high_watermark, end_offset)
             if effects:
                 self.partition.perform(effects)
             if log_start > log.log_start_offset:

@@ -167,6 +167,8 @@ def _signature(partition: Partition) -> tuple[Any, ...]:
         partition.records_in_total,
         partition.bytes_out_total,
         partition.replica_bytes_out_total,
+        partition.lag,
+        log.incomplete_reason,
         state.min_insync_replicas,
         partition.topic_id,
         _positions(partition) if state.followers else None,
@@ -241,6 +243,8 @@ def _sample(partition: Partition, placed: PartitionImage | None, wall_ms_of: Cal
         records_in_total=partition.records_in_total,
         bytes_out_total=partition.bytes_out_total,
         replica_bytes_out_total=partition.replica_bytes_out_total,
+        lag=partition.lag,
+        offline_reason=log.incomplete_reason,
         followers=[
             (replica, log_end, wall_ms_of(caught_up_ms) if caught_up_ms else 0)
             for replica, log_end, caught_up_ms in sorted(_positions(partition))

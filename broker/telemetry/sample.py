@@ -12,6 +12,22 @@ from __future__ import annotations
 import msgspec
 
 
+class SourceSample(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One broker that this one copies partitions from."""
+
+    broker_id: int
+    connected: bool = False
+    partitions: int = 0
+    """Followed from it."""
+    catching_up: int = 0
+    """Of those: far behind, and fetched on a connection of their own."""
+    bytes_total: int = 0
+    """Received from it in answers to fetches."""
+    fetches_total: int = 0
+    failures_total: int = 0
+    """Connections that could not be made, or were lost."""
+
+
 class BrokerSample(msgspec.Struct, frozen=True, omit_defaults=True):
     id: int
     host: str = ""
@@ -48,6 +64,10 @@ class BrokerSample(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of those: with fewer in-sync replicas than ``min.insync.replicas``. Nobody can write with acks=all."""
     isr_changes_total: int = 0
     """In-sync sets that changed while this broker led."""
+    sources: list[SourceSample] = []
+    """By broker id; empty while nothing is followed."""
+    replica_throttled_ms_total: int = 0
+    """How long replicas have waited for ``follower.replication.throttled.rate``."""
     records_in_total: int = 0
     fsync_rounds_total: int = 0
     ack_durability: str = "flush"
@@ -91,6 +111,8 @@ class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
     records_in_total: int = 0
     bytes_out_total: int = 0
     replica_bytes_out_total: int = 0
+    lag: int = -1
+    """Told by a follower alone: committed records that it lacks, as far as its leader has told; -1 when it has not."""
     last_record_ms: int = -1
     """Largest record timestamp seen; -1 when unknown or empty."""
     last_append_ms: int = -1

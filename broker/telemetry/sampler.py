@@ -26,7 +26,7 @@ from broker.telemetry.control_table import ControlTable
 from broker.telemetry.facts import NetworkFacts, cpu_seconds, rss_bytes
 from broker.telemetry.group_table import GroupTable
 from broker.telemetry.partition_table import PartitionTable
-from broker.telemetry.sample import BrokerSample, GroupSample, Sample, TelemetryResponse
+from broker.telemetry.sample import BrokerSample, GroupSample, Sample, SourceSample, TelemetryResponse
 from broker.telemetry.topic_table import TopicTable
 from broker.types import NO_TIMESTAMP, TopicPartition
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from broker.config.broker import BrokerConfig
     from broker.partition.driver import Partition
     from broker.partition.manager import ManagerStatistics
+    from broker.replication.driver import ReplicationStatistics
     from broker.transactions.driver import TransactionStatistics
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,10 @@ class TransactionSource(Protocol):
     def statistics(self) -> TransactionStatistics: ...
 
 
+class FollowingSource(Protocol):
+    def statistics(self) -> ReplicationStatistics: ...
+
+
 class Sampler:
     def __init__(
         self,
@@ -89,6 +94,7 @@ class Sampler:
         partitions: PartitionSource,
         groups: GroupSource,
         transactions: TransactionSource,
+        replication: FollowingSource,
         network: Callable[[], NetworkFacts],
         log_dir: str,
         ack_durability: str,
@@ -103,6 +109,7 @@ class Sampler:
         self._partitions = partitions
         self._groups = groups
         self._transactions = transactions
+        self._replication = replication
         self._network = network
         self._log_dir = log_dir
         self._ack_durability = ack_durability
@@ -268,6 +275,7 @@ class Sampler:
         registered = image.brokers.get(self._node_id)
         totals = self._partition_table
         transactions, cluster = self._transactions.statistics(), self._cluster.statistics()
+        following = self._replication.statistics()
         return BrokerSample(
             id=self._node_id,
             host=registered.host if registered else "",
@@ -292,6 +300,19 @@ class Sampler:
             under_replicated=totals.under_replicated,
             under_min_isr=totals.under_min_isr,
             isr_changes_total=totals.isr_changes_total,
+            sources=[
+                SourceSample(
+                    broker_id=source.broker_id,
+                    connected=source.connected,
+                    partitions=source.partitions,
+                    catching_up=source.catching_up,
+                    bytes_total=source.bytes_total,
+                    fetches_total=source.fetches_total,
+                    failures_total=source.failures_total,
+                )
+                for source in following.sources
+            ],
+            replica_throttled_ms_total=following.throttled_ms_total,
             records_in_total=totals.records_in_total,
             fsync_rounds_total=storage.fsync_rounds_total,
             ack_durability=self._ack_durability,

@@ -36,7 +36,7 @@ async def test_a_follower_copies_what_its_leader_has_and_gets_byte_for_byte(foll
     assert contents(partition.log) == contents(leader)
     assert partition.log.epochs() == leader.epochs()
     assert partition.high_watermark == 3
-    assert following.replication.lag_of(partition.topic_partition) == 0
+    assert partition.lag == 0
 
 
 async def test_the_next_request_says_where_the_log_ends_and_under_which_epoch(following) -> None:
@@ -319,7 +319,15 @@ async def test_nothing_is_appended_after_following_stopped(following) -> None:
     await asyncio.sleep(0.02)
     assert partition.log.log_end_offset == 0
     assert partition.on_durable is None
-    assert following.replication.lag_of(partition.topic_partition) == -1
+    assert partition.lag == -1
+
+
+async def test_nothing_is_followed_after_the_end(following) -> None:
+    await following.replication.stop()
+    following.follow()
+    following.leader.append(following.leader_logs[0], b"a")
+    await asyncio.sleep(0.02)
+    assert not following.leader.connections
 
 
 async def test_records_that_are_damaged_are_refused_and_asked_for_again(following, caplog) -> None:

@@ -10,6 +10,7 @@ from broker.cluster.image import BrokerImage, ClusterImage, PartitionImage, Topi
 from broker.config.broker import BrokerConfig
 from broker.partition.manager import ManagerStatistics
 from broker.partition.state import FollowerState
+from broker.replication.driver import ReplicationStatistics, SourceStatistics
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sample import GroupSample, OffsetSample
 from broker.transactions.driver import TransactionStatistics
@@ -33,6 +34,7 @@ class FakeLog:
     segment_count: int = 1
     size_bytes: int = 0
     last_record_ms: int = -1
+    incomplete_reason: str = ""
     producer_state: list[int] = field(default_factory=list)
     timestamps: dict[int, int] = field(default_factory=dict)
     lookups: int = 0
@@ -53,6 +55,7 @@ class FakePartition:
         self.replica_bytes_out_total = 0
         self.records_in_total = 0
         self.last_append_ms = -1
+        self.lag = -1
 
     @property
     def high_watermark(self) -> int:
@@ -147,6 +150,14 @@ class FakeTransactions:
         )
 
 
+class FakeReplication:
+    def __init__(self) -> None:
+        self.sources: list[SourceStatistics] = []
+
+    def statistics(self) -> ReplicationStatistics:
+        return ReplicationStatistics(sources=tuple(self.sources), throttled_ms_total=7)
+
+
 class World:
     """A one-broker cluster that a test can push around; ``image`` is replaced, never changed."""
 
@@ -154,6 +165,7 @@ class World:
         self.manager = FakeManager()
         self.groups = FakeGroups()
         self.transactions = FakeTransactions()
+        self.replication = FakeReplication()
         broker = BrokerImage(
             id=1,
             host="127.0.0.1",

@@ -8,7 +8,9 @@ import pytest
 from broker import limits
 from broker.clock import ManualClock
 from broker.protocol.private import TelemetryRequest
+from broker.replication.driver import SourceStatistics
 from broker.telemetry.reduce import BrokerState, reduce
+from broker.telemetry.sample import SourceSample
 from broker.telemetry.sampler import LISTENER_GONE_SECONDS, Sampler
 from tests.support.wait import eventually
 from tests.telemetry.fakes import World
@@ -23,6 +25,7 @@ def sampler_of(world: World, clock: ManualClock | None = None, *, interval_ms: i
         partitions=world.manager,  # type: ignore[arg-type]
         groups=world.groups,
         transactions=world.transactions,
+        replication=world.replication,
         network=lambda: world.network,
         log_dir="/logs",
         ack_durability="flush",
@@ -304,3 +307,32 @@ def test_partitions_that_lack_replicas_are_counted_where_they_are_led() -> None:
     assert counts() == (2, 2, 6)
     world.delete_topic("orders")
     assert counts() == (0, 0, 6)
+
+
+def test_it_tells_whom_the_broker_copies_from() -> None:
+    world = World()
+    world.replication.sources.append(
+        SourceStatistics(
+            broker_id=2, connected=True, partitions=3, catching_up=1, bytes_total=5, fetches_total=6, failures_total=7
+        )
+    )
+    broker = sampler_of(world).snapshot().broker
+    assert broker.sources == [
+        SourceSample(
+            broker_id=2, connected=True, partitions=3, catching_up=1, bytes_total=5, fetches_total=6, failures_total=7
+        )
+    ]
+    assert broker.replica_throttled_ms_total == 7
+
+
+def test_what_a_follower_lacks_and_a_log_that_is_copied_anew_are_news() -> None:
+    world = World()
+    world.create_topic("orders", 1)
+    sampler = sampler_of(world)
+    sampler.snapshot()
+    partition = world.partition("orders")
+    partition.lag = 40
+    partition.log.incomplete_reason = "a bit had flipped"
+    (sample,) = sampler.tick().partitions
+    assert (sample.lag, sample.offline_reason) == (40, "a bit had flipped")
+    assert sampler.tick().partitions == []
