@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import msgspec
 from tests.faults.workloads.worker import Options
 from tests.support.wait import wait_until
 
+PROGRESS = re.compile(r"done (\d+)\n")
 FINISH_SECONDS_MAX = 60.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -73,7 +75,7 @@ class Load:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                if line.startswith("done "):
-                    self.done = int(line.split()[1])
+                if found := PROGRESS.fullmatch(line):
+                    self.done = int(found[1])
                 else:
                     self._output.append(line)

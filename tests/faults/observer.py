@@ -24,18 +24,16 @@ UNCOMMITTED, COMMITTED = 0, 1
 
 
 class Observer:
-    """``with Observer(directory, {1: 9092}, ["topic"]): ...``"""
+    """``with Observer(directory, {1: ("127.0.0.1", 9092)}, ["topic"]): ...``"""
 
-    def __init__(
-        self, directory: Path, ports: Mapping[int, int], topics: Iterable[str], host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, directory: Path, brokers: Mapping[int, tuple[str, int]], topics: Iterable[str]) -> None:
         self._topics = tuple(topics)
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(
-                target=self._watch, args=(Recorder(directory, f"observer-{broker}"), broker, port), daemon=True
+                target=self._watch, args=(Recorder(directory, f"observer-{broker}"), broker, address), daemon=True
             )
-            for broker, port in ports.items()
+            for broker, address in brokers.items()
         ]
 
     def __enter__(self) -> Observer:
@@ -48,10 +46,13 @@ class Observer:
         for thread in self._threads:
             thread.join(10 * TIMEOUT_SECONDS)
 
-    def _watch(self, recorder: Recorder, broker: int, port: int) -> None:
+    def _watch(self, recorder: Recorder, broker: int, address: tuple[str, int]) -> None:
         while not self._ended.wait(PERIOD_SECONDS):
             # A broker that is down, hangs or is cut off has nothing to say.
-            with contextlib.suppress(OSError, EOFError), Wire(port, timeout=TIMEOUT_SECONDS) as wire:
+            with (
+                contextlib.suppress(OSError, EOFError),
+                Wire(address[1], timeout=TIMEOUT_SECONDS, host=address[0]) as wire,
+            ):
                 while not self._ended.wait(PERIOD_SECONDS):
                     self._look(wire, recorder, broker)
         recorder.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,8 +78,8 @@ class Stage:
 
     def observe(self) -> None:
         """Ask the brokers for their watermarks from now on."""
-        ports = {broker: process.port for broker, process in self.cluster.brokers.items()}
-        self._closing.enter_context(Observer(self.directory, ports, self.topics))
+        brokers = {broker: (process.host, process.port) for broker, process in self.cluster.brokers.items()}
+        self._closing.enter_context(Observer(self.directory, brokers, self.topics))
 
     def load(self, workload: str, topic: str, **options: Any) -> Load:
         wanted = Options(
@@ -142,6 +143,10 @@ class Stage:
         finally:
             self._nemesis.complete(index, "nemesis", "ok", what=what)
         self._nemesis.note("nemesis", invoked_ns=time.monotonic_ns(), what=HEALED)
+
+    def let_it_last(self, seconds: float) -> None:
+        """For faults that consist of nothing but their length."""
+        threading.Event().wait(seconds)
 
     # The end -----------------------------------------------------------------------------------------
 

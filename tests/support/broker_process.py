@@ -13,11 +13,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.support.ports import TWIN, free_kafka_port
 from tests.support.verified import assert_log_is_sound
+from tests.support.wire import Wire
 
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10.0
@@ -28,9 +30,23 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class BrokerProcess:
     """``with BrokerProcess(tmp_path, OTTLA_ACK_DURABILITY="os") as broker: ... broker.bootstrap``."""
 
-    def __init__(self, home: Path, *, node_id: int = 1, sound: bool = True, **environment: str) -> None:
-        """``sound=False``: the test damages files on purpose; otherwise they are verified when the test is over."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        node_id: int = 1,
+        sound: bool = True,
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
+        """``sound=False``: the test damages files on purpose; otherwise they are verified when the test is over.
+
+        ``prefix`` is a command that runs the broker elsewhere, as the very same process; there it has the address ``host``.
+        """
         self.home = Path(home)
+        self.host = host
+        self._prefix = tuple(prefix)
         self._sound = sound
         self.node_id = node_id
         self.port = free_kafka_port()
@@ -58,7 +74,10 @@ class BrokerProcess:
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
+
+    def wire(self, *, timeout: float = 10.0) -> Wire:
+        return Wire(self.port, timeout=timeout, host=self.host)
 
     @property
     def data_directory(self) -> Path:
@@ -82,7 +101,7 @@ class BrokerProcess:
         self._output = []
         self._spoke = threading.Event()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "broker", "--id", str(self.node_id), "--home", str(self.home)],
+            [*self._prefix, sys.executable, "-m", "broker", "--id", str(self.node_id), "--home", str(self.home)],
             cwd=_REPOSITORY,
             env=self._full_environment(),
             stdout=subprocess.PIPE,
@@ -174,7 +193,7 @@ class BrokerProcess:
         # Broker 1 gets the port of OTTLA_KAFKA, broker N the one N - 1 above it.
         return {
             **inherited,
-            "OTTLA_KAFKA": f"127.0.0.1:{self.port - self.node_id + 1}",
+            "OTTLA_KAFKA": f"{self.host}:{self.port - self.node_id + 1}",
             "OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
             "PYTHONUNBUFFERED": "1",
             **self._environment,

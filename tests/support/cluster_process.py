@@ -8,7 +8,7 @@ At the end of a test every replica's files are verified, and compared with the o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +20,6 @@ from tests.support.broker_process import BrokerProcess
 from tests.support.replicas import assert_replicas_agree, log_end, replicas_of
 from tests.support.topics import create_topic
 from tests.support.wait import wait_until
-from tests.support.wire import Wire
 
 AGREEMENT_SECONDS_MAX = 30.0
 """For a new leader, an in-sync set or a controller, on a machine with other work: session timeout and then some."""
@@ -45,18 +44,29 @@ class ClusterProcess:
         *,
         sound: bool = True,
         of_broker: Mapping[int, Mapping[str, str]] | None = None,
+        machines: Mapping[int, tuple[str, Sequence[str]]] | None = None,
         **environment: str,
     ) -> None:
-        """``sound=False``: the test damages files on purpose; otherwise they are verified when it is over."""
+        """``sound=False``: the test damages files on purpose; otherwise they are verified when it is over.
+
+        ``machines``: the address of each broker, and the command that runs it there; by default all run here.
+        """
         self.home = Path(home)
         self._sound = sound
         own = of_broker or {}
+        here = ("127.0.0.1", ())
         self.brokers = {
             broker_id: BrokerProcess(
-                self.home, node_id=broker_id, **{**QUICK, **environment, **dict(own.get(broker_id, {}))}
+                self.home,
+                node_id=broker_id,
+                host=(machines or {}).get(broker_id, here)[0],
+                prefix=(machines or {}).get(broker_id, here)[1],
+                **{**QUICK, **environment, **dict(own.get(broker_id, {}))},
             )
             for broker_id in range(1, brokers + 1)
         }
+        self.cut_off: set[int] = set()
+        """Those a test has taken off the network: they run, and are not asked."""
         self._paused: set[int] = set()
         self._killed: set[int] = set()
         """Not started again since: their last write may be torn."""
@@ -136,7 +146,7 @@ class ClusterProcess:
 
     @property
     def running(self) -> list[int]:
-        return [i for i, broker in self.brokers.items() if broker.alive and i not in self._paused]
+        return [i for i, broker in self.brokers.items() if broker.alive and i not in self._paused | self.cut_off]
 
     @property
     def output(self) -> str:
@@ -148,7 +158,7 @@ class ClusterProcess:
         """As this broker sees it; all topics unless one is named."""
         request = m.MetadataRequest
         topics = None if topic is None else [request.MetadataRequestTopic(name=topic)]
-        with Wire(self.brokers[broker_id].port) as wire:
+        with self.brokers[broker_id].wire() as wire:
             return read_metadata(
                 wire.call(ApiKey.METADATA, 12, request(topics=topics, allow_auto_topic_creation=False))
             )
@@ -172,7 +182,7 @@ class ClusterProcess:
         def named() -> int:
             seen = set()
             for broker_id in self.running:
-                with Wire(self.brokers[broker_id].port, timeout=AGREEMENT_SECONDS_MAX) as wire:
+                with self.brokers[broker_id].wire(timeout=AGREEMENT_SECONDS_MAX) as wire:
                     (found,) = wire.call(ApiKey.FIND_COORDINATOR, 4, request).coordinators
                 seen.add(-1 if found.error_code else found.node_id)
             return seen.pop() if len(seen) == 1 and seen <= set(self.running) else 0
@@ -238,7 +248,7 @@ class ClusterProcess:
     def create_topic(self, *, partitions: int = 1, replication_factor: int | None = None, **configs: str) -> str:
         """A topic no other test uses, on all brokers unless said otherwise; ``min_insync_replicas="2"`` as elsewhere."""
         factor = len(self.brokers) if replication_factor is None else replication_factor
-        with Wire(self.brokers[self.running[0]].port, timeout=AGREEMENT_SECONDS_MAX) as wire:
+        with self.brokers[self.running[0]].wire(timeout=AGREEMENT_SECONDS_MAX) as wire:
             return create_topic(wire, partitions=partitions, replication_factor=factor, **configs)
 
     # Files ------------------------------------------------------------------------------------------

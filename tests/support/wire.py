@@ -13,8 +13,8 @@ from broker.protocol.header import request_header, skip_response_header
 class Wire:
     """``with Wire(port) as wire: wire.send(...)``. Every read has a deadline."""
 
-    def __init__(self, port: int, *, timeout: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, *, timeout: float = 10.0, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Wire:

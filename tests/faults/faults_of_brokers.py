@@ -1,0 +1,146 @@
+"""Faults of whole brokers, each with its healing, as steps that stories are made of."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+from broker.client.blocking import Client
+from broker.client.errors import ClientConnectionError
+from broker.errors import KafkaError
+from tests.faults.clusters import SESSION_SECONDS
+from tests.faults.stage import Stage
+from tests.support.wait import wait_until
+
+MOVE_SECONDS_MAX = SESSION_SECONDS + 2
+"""From the death of a leader to the next one: the session's timeout and then some."""
+
+
+def kill_the_leader(stage: Stage, topic: str, partition: int = 0) -> None:
+    cluster = stage.cluster
+    victim = cluster.leader(topic, partition)
+    with stage.fault(f"kill -9 of broker {victim}, leader of {topic}-{partition}"):
+        cluster.kill(victim)
+        assert_a_leader_follows(stage, topic, partition, victim)
+        stage.wait_progress(20)
+        cluster.start(victim)
+    wait_in_sync(stage)
+
+
+def hang_the_leader(stage: Stage, topic: str, partition: int = 0) -> None:
+    """Beyond its session: when it goes on it believes to lead, and has to find out that it does not."""
+    cluster = stage.cluster
+    victim = cluster.leader(topic, partition)
+    with stage.fault(f"SIGSTOP of broker {victim}, leader of {topic}-{partition}"):
+        cluster.pause(victim)
+        assert_a_leader_follows(stage, topic, partition, victim)
+        stage.wait_progress(20)
+        cluster.resume(victim)
+    wait_in_sync(stage)
+
+
+def restart_one_after_another(stage: Stage) -> None:
+    for broker in sorted(stage.cluster.brokers):
+        with stage.fault(f"restart of broker {broker}"):
+            assert stage.cluster.stop(broker) == 0
+            stage.cluster.start(broker)
+        wait_in_sync(stage)
+
+
+def kill_all_at_once(stage: Stage, random: Random) -> None:
+    brokers = list(stage.cluster.brokers)
+    with stage.fault("kill -9 of every broker at once"):
+        for broker in brokers:
+            stage.cluster.kill(broker)
+        random.shuffle(brokers)
+        for broker in brokers:
+            stage.cluster.brokers[broker].launch()
+        for broker in brokers:
+            stage.cluster.brokers[broker].wait_ready()
+        stage.cluster.wait_brokers()
+    wait_in_sync(stage)
+
+
+def kill_the_controller(stage: Stage) -> None:
+    victim = stage.cluster.controller()
+    with stage.fault(f"kill -9 of broker {victim}, the controller"):
+        stage.cluster.kill(victim)
+        stage.cluster.wait_controller(other_than=victim)
+        stage.wait_progress(20)
+        stage.cluster.start(victim)
+    wait_in_sync(stage)
+
+
+def hang_the_controller(stage: Stage) -> None:
+    victim = stage.cluster.controller()
+    with stage.fault(f"SIGSTOP of broker {victim}, the controller"):
+        stage.cluster.pause(victim)
+        stage.cluster.wait_controller(other_than=victim)
+        stage.cluster.resume(victim)
+    wait_in_sync(stage)
+
+
+def kill_the_coordinator(stage: Stage, key: str, *, transactional: bool = False) -> None:
+    victim = stage.cluster.coordinator(key, transactional=transactional)
+    with stage.fault(f"kill -9 of broker {victim}, coordinator of {key}"):
+        stage.cluster.kill(victim)
+        stage.cluster.wait_gone(victim)
+        stage.wait_progress(20)
+        stage.cluster.start(victim)
+    wait_in_sync(stage)
+
+
+def assert_a_leader_follows(stage: Stage, topic: str, partition: int, victim: int) -> None:
+    began = time.monotonic()
+    stage.cluster.wait_leader(topic, partition, other_than=victim)
+    seconds = time.monotonic() - began
+    assert seconds <= MOVE_SECONDS_MAX, f"{seconds:.1f} s without a leader"
+
+
+def wait_in_sync(stage: Stage) -> None:
+    for topic, partitions in stage.topics.items():
+        for index in range(partitions):
+            stage.cluster.wait_isr(topic, index, seconds=60)
+
+
+def administer_in_vain(stage: Stage, count: int) -> set[str]:
+    """Create and delete topics, whatever fails; the names that must exist at the end."""
+    names: set[str] = set()
+    with Client(stage.cluster.bootstrap, request_timeout_seconds=3) as client:
+        for number in range(count):
+            name = f"admin-{number}"
+            try:
+                client.create_topic(name, 3, len(stage.cluster.brokers))
+                if number % 2:
+                    client.delete_topic(name)
+                else:
+                    names.add(name)
+            except (KafkaError, ClientConnectionError):
+                names.discard(name)
+    return names
+
+
+def assert_all_agree(stage: Stage, expected: set[str]) -> None:
+    """After quiescence: the same topics, leaders and in-sync sets from everybody, each topic whole, those acknowledged there."""
+
+    def views() -> list[object]:
+        seen = []
+        for broker in stage.cluster.running:
+            topics = stage.cluster.metadata(broker).topics
+            seen.append(
+                {
+                    topic.name: sorted((p.partition, p.leader, p.leader_epoch, sorted(p.isr)) for p in topic.partitions)
+                    for topic in topics
+                }
+            )
+        return seen
+
+    wait_until(
+        lambda: len({repr(sorted(view.items())) for view in views()}) == 1, "all brokers say the same", seconds=30
+    )  # type: ignore[attr-defined]
+    view: dict[str, list[tuple[int, int, int, list[int]]]] = views()[0]  # type: ignore[assignment]
+    assert expected <= view.keys(), f"acknowledged topics are gone: {expected - view.keys()}"
+    for name, partitions in view.items():
+        if name.startswith("admin-"):
+            assert [index for index, *_ in partitions] == [0, 1, 2], f"{name} is half a topic: {partitions}"
+            assert all(leader > 0 for _, leader, *_ in partitions), f"{name} has no leader: {partitions}"

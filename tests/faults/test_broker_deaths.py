@@ -1,0 +1,123 @@
+"""Brokers that die, hang and restart under load: nothing acknowledged is lost, doubled or reordered.
+
+Rows 11 to 15, 18 to 20 and 29 of the matrix. The stories of every push put one fault after another on one cluster, each
+healed before the next; nightly, each fault has a cluster of its own and comes again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.faults import faults_of_brokers as faults
+from tests.faults.clusters import three_brokers
+from tests.faults.stage import Stage
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
+
+ROUNDS = 5
+
+
+def test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators(tmp_path: Path) -> None:
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic = stage.topic("t", 6)
+        stage.observe()
+        stage.writes(topic)
+        stage.group(topic)
+        stage.expect(drained=(("group", topic),))
+        stage.wait_progress(50)
+        faults.kill_the_leader(stage, topic)
+        faults.kill_the_coordinator(stage, "group")
+        faults.kill_the_controller(stage)
+        faults.restart_one_after_another(stage)
+        stage.wait_progress(50)
+        stage.judge()
+
+
+def test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_death_of_all(tmp_path: Path) -> None:
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic, sink = stage.topic("t", 3), stage.topic("sink", 3)
+        stage.observe()
+        stage.load("confluent", topic, rate=50)
+        stage.copies(topic, sink)
+        stage.wait_progress(50)
+        faults.hang_the_leader(stage, topic)
+        expected = faults.administer_in_vain(stage, 2)
+        faults.hang_the_controller(stage)
+        faults.assert_all_agree(stage, expected)
+        faults.kill_all_at_once(stage, Random(stage.seed))
+        stage.wait_progress(50)
+        stage.judge()
+
+
+FAULTS: dict[str, Callable[[Stage, str], None]] = {
+    "the leader dies": lambda stage, topic: faults.kill_the_leader(stage, topic, Random(stage.seed).randrange(6)),
+    "the leader hangs": lambda stage, topic: faults.hang_the_leader(stage, topic),
+    "the controller dies": lambda stage, topic: faults.kill_the_controller(stage),
+    "the controller hangs": lambda stage, topic: faults.hang_the_controller(stage),
+    "the group's coordinator dies": lambda stage, topic: faults.kill_the_coordinator(stage, "group"),
+    "all restart in turn": lambda stage, topic: faults.restart_one_after_another(stage),
+    "all die at once": lambda stage, topic: faults.kill_all_at_once(stage, Random(stage.seed)),
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_everybody_survives_it_again_and_again(tmp_path: Path, fault: str) -> None:
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic, sink = stage.topic("t", 6), stage.topic("sink", 6)
+        stage.observe()
+        stage.writes(topic)
+        stage.copies(topic, sink)
+        stage.group(topic)
+        stage.expect(drained=(("group", topic),))
+        stage.wait_progress(100)
+        for number in range(ROUNDS):
+            stage.seed += number
+            FAULTS[fault](stage, topic)
+            stage.wait_progress(100)
+        stage.judge()
+
+
+@pytest.mark.nightly
+def test_a_hanging_leader_alone_in_sync_acknowledges_nothing_that_is_lost(tmp_path: Path) -> None:
+    """Row 15 under the shipped policy: with min.insync.replicas 2, one replica alone promises nothing."""
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic = stage.topic("t", 1)
+        stage.observe()
+        stage.writes(topic)
+        stage.wait_progress(50)
+        leader = cluster.leader(topic)
+        others = [broker for broker in cluster.brokers if broker != leader]
+        with stage.fault(f"both followers of broker {leader} die, then it hangs"):
+            for broker in others:
+                cluster.kill(broker)
+            cluster.wait_isr(topic, brokers=[leader])
+            cluster.pause(leader)
+            for broker in others:
+                cluster.start(broker)
+            cluster.resume(leader)
+        stage.wait_progress(50)
+        stage.judge()
+
+
+@pytest.mark.nightly
+def test_topics_are_whole_or_not_there_when_controllers_die_while_they_are_made(tmp_path: Path) -> None:
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic = stage.topic("t", 6)
+        stage.writes(topic)
+        stage.wait_progress(50)
+        expected: set[str] = set()
+        for _ in range(ROUNDS):
+            victim = cluster.controller()
+            with stage.fault(f"kill -9 of broker {victim}, the controller, while topics are made"):
+                cluster.kill(victim)
+                expected |= faults.administer_in_vain(stage, 6)
+                cluster.start(victim)
+            stage.wait_progress(20)
+        faults.assert_all_agree(stage, expected)
+        stage.judge()
