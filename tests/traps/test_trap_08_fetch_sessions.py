@@ -47,6 +47,18 @@ def test_whatever_is_told_of_a_partition_is_told_in_full(wire: Wire, version: in
     assert (part.partition_index, part.high_watermark, part.last_stable_offset, part.log_start_offset) == (1, 1, 1, 0)
 
 
+def test_of_what_it_forgot_a_client_hears_no_more(wire: Wire) -> None:
+    topic = create_topic(wire, partitions=2)
+    session_id = wire.call(ApiKey.FETCH, 12, request(topic, {0: 0, 1: 0}, (0, 0))).session_id
+    forgetting = request(topic, {}, (session_id, 1))
+    forgetting.forgotten_topics_data = [m.FetchRequest.ForgottenTopic(topic=topic, partitions=[1])]
+    assert parts(wire.call(ApiKey.FETCH, 12, forgetting)) == []
+    for partition in (0, 1):
+        produce(wire, topic, batch(b"x"), partition=partition)
+    told = parts(wire.call(ApiKey.FETCH, 12, request(topic, {}, (session_id, 2))))
+    assert [part.partition_index for part in told] == [0]
+
+
 def test_epochs_count_from_one_and_anything_else_is_refused_with_its_own_code(wire: Wire) -> None:
     topic = create_topic(wire)
     session_id = wire.call(ApiKey.FETCH, 12, request(topic, {0: 0}, (0, 0))).session_id
