@@ -88,12 +88,12 @@ def test_open_ones_come_first_with_what_they_hold_back(viewer: Client) -> None:
 def test_one_that_holds_readers_back_for_a_minute_is_what_the_page_says_first(
     viewer: Client, gateway: FakeGateway
 ) -> None:
-    assert "already" not in read(viewer, "/transactions/")
+    assert "has been open for" not in read(viewer, "/transactions/")
     gateway.transactions[0] = described("pay <1>", 7, P0, age_ms=300_000)
     body = read(viewer, "/transactions/")
     verdict = body[body.index('id="transactions-part"') :].split("</p>")[0]
     assert "ot-level--warn" in verdict
-    assert "behind pay &lt;1&gt; for" in verdict
+    assert "pay &lt;1&gt; has been open for" in verdict
 
 
 def test_kinds_and_the_filter_are_in_the_address(viewer: Client) -> None:
