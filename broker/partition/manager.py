@@ -48,6 +48,8 @@ LogDirDescription: TypeAlias = tuple[str, ErrorCode, int, int, list[tuple[str, i
 TICK_SECONDS = 0.25
 ISR_TICK_SECONDS_MAX = 1.0
 """A follower's lag is measured to about this."""
+STOOD_STILL_SECONDS = 1.0
+"""A tick that is this late says that the process was stopped, or starved: followers could not fetch either."""
 FETCH_ANSWER_BYTES = (
     (limits.UNSENT_BYTES_MAX // 4, 8 * limits.MIB),
     (limits.UNSENT_BYTES_MAX // 2, 1 * limits.MIB),
@@ -383,6 +385,7 @@ class PartitionManager:
     def _tick_in_sync_sets(self, now: float) -> None:
         """Who fell behind, who came back. At least every half of ``replica.lag.time.max.ms``."""
         lag_ms_max = self._config().replica_lag_time_max_ms
+        stood_still = 0 < self._next_isr_tick < now - STOOD_STILL_SECONDS
         self._next_isr_tick = now + min(lag_ms_max / 2_000, ISR_TICK_SECONDS_MAX)
         if not self._roles.replicated or self._image is None:
             return
@@ -390,6 +393,8 @@ class PartitionManager:
         image = self._image
         brokers = {broker.id: broker.epoch for broker in image.brokers.values() if broker.id not in image.stopping}
         for partition in tuple(self._roles.replicated.values()):
+            if stood_still:
+                partition.state.on_stood_still(now_ms=now_ms)
             effects = partition.state.on_tick(now_ms=now_ms, lag_ms_max=lag_ms_max, broker_epochs=brokers)
             if effects:
                 partition.perform(effects)

@@ -170,7 +170,7 @@ class PartitionState:
             if replica != self.node_id
         }
         self._judge_alone()
-        return self._advance()
+        return self._advance() + (NOTHING if self._has_enough() else TOO_FEW)
 
     def become_follower(
         self,
@@ -308,6 +308,11 @@ class PartitionState:
         if complete and now_ms >= self.growth_not_before_ms:
             return self._propose(isr | complete)
         return NOTHING
+
+    def on_stood_still(self, *, now_ms: int) -> None:
+        """This broker itself did not run for a while, so it cannot tell who fell behind: everybody's time begins anew."""
+        for follower in self.followers.values():
+            follower.caught_up_ms = now_ms
 
     def on_isr_decided(
         self, isr: frozenset[BrokerId], partition_epoch: int, *, replicas: tuple[BrokerId, ...] | None = None

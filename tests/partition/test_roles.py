@@ -172,9 +172,30 @@ async def test_in_sync_sets_are_looked_at_by_the_clock_and_proposed(stage, liste
     stage.manager.propose_isr_through(Proposer())
     show(stage, leader=1, epoch=0)
     stage.append(b"a")
-    stage.clock.advance(stage.config.replica_lag_time_max_ms + 1_000)
+    stage.manager._on_tick()
+    for _ in range(stage.config.replica_lag_time_max_ms // 1_000):
+        stage.clock.advance(1_000)
+        stage.manager._on_tick()
+    assert proposals == []
+    stage.clock.advance(1_000)
     stage.manager._on_tick()
     assert proposals == [(ORDERS, frozenset({1}))]
+
+
+async def test_a_broker_that_was_stopped_drops_nobody_for_it(stage, listener) -> None:
+    proposals = []
+
+    class Proposer:
+        def propose(self, partition, proposal) -> None:
+            proposals.append(proposal)
+
+    stage.manager.propose_isr_through(Proposer())
+    show(stage, leader=1, epoch=0)
+    stage.append(b"a")
+    stage.manager._on_tick()
+    stage.clock.advance(10 * stage.config.replica_lag_time_max_ms)
+    stage.manager._on_tick()
+    assert proposals == []
 
 
 async def test_who_wants_one_copy_on_the_disk_does_not_wait_for_others_to_have_it(stage, listener) -> None:

@@ -220,6 +220,21 @@ def test_producers_are_told_once_when_too_few_are_in_sync() -> None:
     assert state.set_min_insync_replicas(3) == TOO_FEW
 
 
+def test_a_leadership_that_begins_with_too_few_in_sync_tells_producers_of_the_one_before() -> None:
+    state = PartitionState(1, min_insync_replicas=2)
+    shape = {"partition_epoch": 0, "replicas": (1, 2), "log_end_offset": 0, "high_watermark": 0, "now_ms": 0}
+    assert state.become_leader(leader_epoch=0, isr=frozenset({1, 2}), **shape) is NOTHING
+    assert state.become_leader(leader_epoch=1, isr=frozenset({1}), **shape) == TOO_FEW
+
+
+def test_a_leader_that_stood_still_itself_blames_nobody() -> None:
+    state = leader()
+    state.on_append(10)
+    state.on_stood_still(now_ms=LAG_MS * 3)
+    assert state.on_tick(now_ms=LAG_MS * 4, lag_ms_max=LAG_MS) is NOTHING
+    assert state.on_tick(now_ms=LAG_MS * 4 + 1, lag_ms_max=LAG_MS) != NOTHING
+
+
 def test_other_replicas_in_the_same_epoch_keep_what_is_known_of_those_that_stay() -> None:
     state = leader(replicas=(1, 2), isr=(1, 2))
     state.on_append(10)
