@@ -36,7 +36,7 @@ INTO_A_RECORD = 200
 def with_segments(stage: Stage) -> None:
     """A topic whose partition has a few closed segments, and writers that go on."""
     stage.topic(TOPIC, 1, segment_bytes=str(MEBIBYTE))
-    stage.writes(TOPIC, size=8_000)
+    stage.writes(TOPIC, size=40_000, rate=20)
     directories = stage.cluster.replica_directories(TOPIC)
     wait_until(
         lambda: all(len(segments(directory)) >= SEGMENTS for directory in directories.values()),

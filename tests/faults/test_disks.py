@@ -137,7 +137,7 @@ def die_at(tmp_path: Path, call: str, places: list[int]) -> None:
         # Segments roll often, and with them indexes, snapshots, checkpoints and directories are written.
         topic = stage.topic("t", 3, segment_bytes=str(MEBIBYTE))
         stage.observe()
-        stage.writes(topic, size=4_000)
+        stage.writes(topic, size=20_000, rate=25)
         for place in places:
             stage.wait_progress(20)
             process = cluster.brokers[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
@@ -55,31 +56,44 @@ class Writer(Client):
         while not self.stopping.is_set() and not self._unknown:
             pause = 0.05 if self._in_flight >= IN_FLIGHT_MAX else self.wait_turn()
             if pause:
-                producer.poll(min(pause, 0.1))
+                self._serve(producer.poll, min(pause, 0.1))
             else:
                 self._send(producer)
         if self._unknown:
             producer.purge()
-        producer.flush(MESSAGE_TIMEOUT_MS / 1_000 + 5)
+        self._serve(producer.flush, MESSAGE_TIMEOUT_MS / 1_000 + 5)
         if self._unknown:
             self.recorder.retire()
+
+    def _serve(self, call: Callable[[float], object], seconds: float) -> None:
+        """Have reports delivered. A fatal error is raised in between, and ends this producer's life."""
+        try:
+            call(seconds)
+        except KafkaException:
+            self._unknown = True
 
     def choose(self) -> tuple[int, int, str]:
         """Partition, value and record key of the next record."""
         return self.random.randrange(self.options.partitions), self.new_value(), ""
 
     def _send(self, producer: Producer) -> None:
+        """A producer that has had a fatal error takes nothing more."""
         partition, value, record = self.choose()
         sent = Sent(f"{self.options.topic}-{partition}", value, record=record)
         index = self.recorder.invoke("send", sends=[sent])
         self._in_flight += 1
-        producer.produce(
-            self.options.topic,
-            None if value == TOMBSTONE else encode_value(value, size=self.options.size),
-            record or None,
-            partition=partition,
-            on_delivery=partial(self._delivered, index, sent),
-        )
+        try:
+            producer.produce(
+                self.options.topic,
+                None if value == TOMBSTONE else encode_value(value, size=self.options.size),
+                record or None,
+                partition=partition,
+                on_delivery=partial(self._delivered, index, sent),
+            )
+        except KafkaException as failure:
+            self._in_flight -= 1
+            self._unknown = True
+            self.recorder.complete(index, "send", "info", error=failure.args[0].name())
 
     def _delivered(self, index: int, sent: Sent, error: KafkaError | None, message: Message) -> None:
         self._in_flight -= 1
