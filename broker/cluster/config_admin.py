@@ -71,7 +71,8 @@ def _alter_topic(image: ClusterImage, change: ResourceChange, config: BrokerConf
         batch.preconditions.append(VersionIs(records.topic_key(topic.name), topic.version))
         batch.puts[records.topic_key(topic.name)] = records.encode(topic_record(topic, configs=configs))
         if configs.get(MIN_IN_SYNC) != topic.configs.get(MIN_IN_SYNC):
-            rejudge_eligible(batch, topic, TopicConfig.resolve(configs, config).min_insync_replicas, now_ms)
+            before, after = (TopicConfig.resolve(c, config).min_insync_replicas for c in (topic.configs, configs))
+            rejudge_eligible(batch, image, topic, before, after, now_ms)
 
 
 def _alter_broker(image: ClusterImage, change: ResourceChange, config: BrokerConfig, batch: Batch, now_ms: int) -> None:
@@ -92,7 +93,7 @@ def _alter_broker(image: ClusterImage, change: ResourceChange, config: BrokerCon
         minimum = config.with_dynamic(configs, image.broker_configs.get(str(config.node_id), {})).min_insync_replicas
         for topic in image.topics_by_id.values():
             if MIN_IN_SYNC not in topic.configs:
-                rejudge_eligible(batch, topic, minimum, now_ms)
+                rejudge_eligible(batch, image, topic, config.min_insync_replicas, minimum, now_ms)
     key = records.broker_configs_key(change.name)
     _put(batch, key, current, configs, image.broker_configs_versions.get(change.name))
 

@@ -92,7 +92,7 @@ def decide_leadership(
             ask = look.ask_for(partition, topic, index)
             record = change_partition(partition, ask, look.standing.rules(topic, index)) if ask is not None else None
             if record is not None:
-                put_partition(batch, topic, index, record)
+                put_partition(batch, image, topic, index, record)
     for broker_id in sorted(look.gone):
         batch.deletes.append(records.incarnation_key(broker_id))
         _remember(batch, image, broker_id, None, now_ms)

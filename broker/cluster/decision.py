@@ -78,6 +78,13 @@ class Batch:
     preconditions: list[Precondition] = field(default_factory=list)
     puts: dict[str, bytes] = field(default_factory=dict)
     deletes: list[str] = field(default_factory=list)
+    _required: set[Precondition] = field(default_factory=set)
+
+    def require(self, precondition: Precondition) -> None:
+        """What many items rely on is asked for once."""
+        if precondition not in self._required:
+            self._required.add(precondition)
+            self.preconditions.append(precondition)
 
     def transaction(self) -> Transaction | None:
         if not self.puts and not self.deletes:
@@ -102,11 +109,20 @@ def find_partition(image: ClusterImage, name: str, index: int) -> TopicImage:
     return topic
 
 
-def put_partition(batch: Batch, topic: TopicImage, index: int, record: records.PartitionRecord) -> None:
-    """Replace a partition's record, if it is still the one the decision was made on."""
+def put_partition(
+    batch: Batch, image: ClusterImage, topic: TopicImage, index: int, record: records.PartitionRecord
+) -> None:
+    """Replace a partition's record, if it is still the one the decision was made on.
+
+    Who is eligible beside the in-sync set is so by ``min.insync.replicas``, which must not have changed either.
+    """
     key = records.partition_key(format_topic_id(topic.topic_id), index)
-    batch.preconditions.append(VersionIs(key, topic.partitions[index].version))
+    batch.require(VersionIs(key, topic.partitions[index].version))
     batch.puts[key] = records.encode(record)
+    if record.elr:
+        batch.require(VersionIs(records.topic_key(topic.name), topic.version))
+        default_key, default = records.broker_configs_key(""), image.broker_configs_versions.get("")
+        batch.require(Absent(default_key) if default is None else VersionIs(default_key, default))
 
 
 Key = TypeVar("Key")

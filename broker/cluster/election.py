@@ -66,7 +66,7 @@ def _elect(image: ClusterImage, name: str, index: int, unclean: bool, standing: 
     )
     record = change_partition(before, ask, standing.rules(topic, index))
     if record is not None and record.leader != before.leader and record.leader in image.brokers:
-        put_partition(batch, topic, index, record)
+        put_partition(batch, image, topic, index, record)
     elif unclean:
         raise KafkaError(ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE, "No replica of the partition is alive.")
     else:

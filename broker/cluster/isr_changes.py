@@ -77,7 +77,7 @@ def decide_isr_changes(
         if record is None:
             outcomes.append(_unchanged(proposal, before))
             continue
-        put_partition(batch, topic, proposal.partition, record)
+        put_partition(batch, image, topic, proposal.partition, record)
         outcomes.append(_changed(proposal, before, record))
     batch.preconditions += [VersionIs(records.broker_key(r), image.brokers[r].epoch) for r in sorted(joined)]
     return Decision(results=tuple(outcomes), transaction=batch.transaction())
@@ -108,7 +108,7 @@ def decide_loss(
             rules = replace(rules, empty_handed={*rules.empty_handed, broker_id})
             record = change_partition(before, Ask(cause="replica_lost", unfit=(broker_id,)), rules)
             if record is not None:
-                put_partition(batch, topic, index, record)
+                put_partition(batch, image, topic, index, record)
                 changed.append((topic.topic_id, index))
     return Decision(results=tuple(changed), transaction=batch.transaction())
 

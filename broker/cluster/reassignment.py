@@ -60,7 +60,7 @@ def decide_reassignments(
                 ask = _move(before, item.replicas)
             record = change_partition(before, ask, standing.rules(topic, item.partition))
             if record is not None:
-                put_partition(batch, topic, item.partition, record)
+                put_partition(batch, image, topic, item.partition, record)
         except KafkaError as refused:
             error = refused
         results.append(ReassignmentResult(topic=item.topic, partition=item.partition, error=error))
