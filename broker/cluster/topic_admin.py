@@ -11,6 +11,7 @@ from random import Random
 from broker.cluster import records
 from broker.cluster.decision import Batch, Decision, NewPartitions, NewTopic, TopicResult, named_twice, topic_record
 from broker.cluster.image import ClusterImage, TopicImage
+from broker.cluster.standing import unwanted_brokers
 from broker.cluster.topic_names import collision_key, refuse_topic_name
 from broker.cluster.topic_placement import place_more, place_topic
 from broker.config.broker import BrokerConfig
@@ -209,12 +210,15 @@ def _add_partitions(
     first: int,
     now_ms: int,
 ) -> None:
-    """A new partition is led by its first replica. All that are alive are in sync: there is nothing they could lack."""
+    """All replicas that are alive are in sync: there is nothing they could lack. The first of those that stay leads."""
+    leaving = unwanted_brokers(image) | image.stopping
     for index, replicas in enumerate(placed, start=first):
+        alive = [replica for replica in replicas if replica in image.brokers] or [replicas[0]]
+        leader = next((replica for replica in alive if replica not in leaving), alive[0])
         record = records.PartitionRecord(
             replicas=list(replicas),
-            isr=[replica for replica in replicas if replica in image.brokers or replica == replicas[0]],
-            leader=replicas[0],
+            isr=alive,
+            leader=leader,
             leader_epoch=0,
             partition_epoch=0,
             cause="created",

@@ -80,3 +80,9 @@ def test_nothing_new_is_placed_where_something_leaves_unless_there_is_no_choice(
     assert replicas(image, 2) == {1, 3}
     assert replicas(image, 3) == {1, 2, 3}
     assert replicas(replace(image, stopping=frozenset({3})), 1) == {1}
+
+
+def test_who_leaves_does_not_begin_to_lead() -> None:
+    image = replace(cluster(1, 2, 3), brokers_state={2: BrokerState(state="draining")})
+    made = with_topics(image, placed("a", (2, 3), (1, 2))).topics_by_name["a"]
+    assert [(partition.leader, partition.isr) for partition in made.partitions] == [(3, (2, 3)), (1, (1, 2))]

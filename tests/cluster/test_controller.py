@@ -53,21 +53,22 @@ def test_a_broker_that_came_back_leads_again_under_a_higher_epoch() -> None:
 def test_a_lost_broker_leaves_its_partitions_to_in_sync_replicas_or_to_nobody() -> None:
     image = with_topics(cluster(1, 2), placed("a", (1, 2), (1, 2)))
     topic_id = format_topic_id(image.topics_by_name["a"].topic_id)
-    in_sync = records.PartitionRecord(replicas=[1, 2], isr=[1, 2], leader=1, leader_epoch=5, partition_epoch=7)
-    image = committed(image, Transaction(puts={records.partition_key(topic_id, 0): records.encode(in_sync)}))
+    for index, isr in enumerate(([1, 2], [1])):
+        record = records.PartitionRecord(replicas=[1, 2], isr=isr, leader=1, leader_epoch=5, partition_epoch=7)
+        image = committed(image, Transaction(puts={records.partition_key(topic_id, index): records.encode(record)}))
     lost = replace(image, brokers={2: broker(2)})
     after = committed(lost, leadership(lost))
     first, second = after.topics_by_name["a"].partitions
     assert (first.leader, first.leader_epoch, first.partition_epoch, first.isr) == (2, 6, 8, (2,))
     assert first.cause == "leader_failed"
-    assert (second.leader, second.leader_epoch, second.isr, second.elr) == (-1, 1, (), (1,))
+    assert (second.leader, second.leader_epoch, second.isr, second.elr) == (-1, 6, (), (1,))
     assert second.last_known_leader == 1
     assert after.incarnations == {2: "first"}
     assert leadership(after) is None
 
 
 def test_a_partition_without_a_leader_gets_one_when_an_in_sync_replica_returns() -> None:
-    image = with_topics(cluster(1, 2), placed("a", (1, 2)))
+    image = with_topics(cluster(1, 2), placed("a", (1,)))
     lost = replace(image, brokers={2: broker(2)})
     headless = committed(lost, leadership(lost))
     back = replace(headless, brokers={1: broker(1, incarnation="second"), 2: broker(2)})
