@@ -269,3 +269,20 @@ async def test_flush_ms_flushes_what_lies_there_for_so_long_and_only_in_that_top
     os_stage.manager._on_tick()
     await eventually(lambda: os_stage.partition().log.flushed_offset == 1)
     assert os_stage.partition("others").log.flushed_offset == 0
+
+
+async def test_with_flush_an_acknowledgement_needs_the_own_disk_and_every_in_sync_replica(flush_stage) -> None:
+    flush_stage.show(image_of(topic_image("orders", partition_image(epoch=1, replicas=(1, 2), version=1))))
+    partition, gate = flush_stage.partition(), threading.Event()
+    hold_datasync(flush_stage, gate)
+    waiter = Waiter()
+    assert partition.park(flush_stage.append(b"a").last_offset, waiter, 0)
+    partition.perform(partition.state.on_follower_fetch(2, 1, now_ms=1))
+    assert (partition.high_watermark, partition.committed_offset, waiter.told) == (1, 0, [])
+    gate.set()
+    await told(waiter)
+    assert partition.park(flush_stage.append(b"b").last_offset, waiter, 1)
+    await eventually(lambda: partition.log.flushed_offset == 2)
+    assert (partition.committed_offset, len(waiter.told)) == (1, 1)
+    partition.perform(partition.state.on_follower_fetch(2, 2, now_ms=2))
+    assert waiter.told == [(0, ErrorCode.NONE), (1, ErrorCode.NONE)]
