@@ -23,7 +23,7 @@ import asyncio
 from broker import limits
 from broker.errors import ErrorCode
 from broker.handlers.context import Request, Services
-from broker.handlers.fetch_context import FetchContext, context_of, encode_error
+from broker.handlers.fetch_context import FetchContext, context_of, encode_error, is_replica
 from broker.handlers.reply import Deferred, Reply
 from broker.handlers.throttling import fetch_bytes_max
 from broker.protocol.api import ApiKey
@@ -127,6 +127,8 @@ def handle_raw(request: Request, services: Services) -> Reply:
         return encode_error(request, context)
     missing_bytes = context.collect()
     crowded = services.partitions.parked_fetch_partitions + context.size > limits.PARKED_FETCH_PARTITIONS_MAX
+    if crowded and is_replica(request, fetch):
+        crowded = False  # clients fill that limit; a follower sent away would only be back at once
     if missing_bytes <= 0 or fetch.max_wait_ms <= 0 or crowded:
         return context.answer()
     request.pause()

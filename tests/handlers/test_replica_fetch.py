@@ -7,6 +7,7 @@ import inspect
 
 import pytest
 
+from broker import limits
 from broker.errors import ErrorCode
 from broker.handlers import delete_records
 from broker.handlers.context import ConnectionInfo, Request
@@ -107,6 +108,16 @@ async def test_an_idle_session_costs_nothing_and_hears_nothing(stage) -> None:
     session = begin_session(stage, at(0))
     parked = stage.fetch(session_id=session, session_epoch=1, max_wait=30)
     assert (await parked.answer()).responses == []
+
+
+async def test_a_follower_may_wait_however_many_clients_do(stage) -> None:
+    session = begin_session(stage, at(0))
+    stage.manager.parked_fetch_partitions = limits.PARKED_FETCH_PARTITIONS_MAX
+    stage.append(b"a")
+    stage.fetch(session_id=session, session_epoch=1)
+    parked = stage.fetch([at(1)], session_id=session, session_epoch=2, max_wait=30)
+    assert isinstance(parked, Pending)
+    await parked.answer()
 
 
 async def test_log_ends_of_a_parked_request_are_believed_once(stage) -> None:
