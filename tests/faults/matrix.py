@@ -186,6 +186,9 @@ MATRIX: dict[int, Row] = {
         tests=(
             "compaction/test_crashes.py::test_the_process_may_die_after_every_change",
             "compaction/test_crashes.py::test_the_power_may_fail_after_every_change",
+            "faults/test_compaction.py::test_no_key_is_lost_or_comes_back_when_a_broker_dies_in_the_middle_of_a_swap",
+            "faults/test_compaction.py::test_no_key_is_lost_or_comes_back_wherever_a_broker_dies",
+            "faults/test_compaction.py::test_replicas_compacted_by_themselves_agree_after_their_leaders_died",
         ),
     ),
     32: Row(
