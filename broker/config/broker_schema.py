@@ -849,8 +849,9 @@ _REPLICATION = (
     _define(
         "replica.socket.receive.buffer.bytes",
         INT,
-        64 * KIB,
-        "SO_RCVBUF of a follower's connection.",
+        -1,
+        "SO_RCVBUF of a follower's connection. -1, Ottla's default where Kafka's is 65536, lets the system adapt it.",
+        at_least(-1),
         importance=HIGH,
         acts=True,
     ),

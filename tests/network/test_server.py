@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 
-from broker.network.server import CLOSING_TICKS_MAX, INCOMPLETE_FRAME_TICKS_MAX, PREAUTH_TICKS_MAX, ServerSettings
-from tests.network.fakes import FETCH, METADATA, PRODUCE, Link, frame, new_server
+import pytest
+
+from broker.network.server import (
+    CLOSING_TICKS_MAX,
+    INCOMPLETE_FRAME_TICKS_MAX,
+    INTERNAL_SEND_BUFFER_BYTES,
+    PREAUTH_TICKS_MAX,
+    ServerSettings,
+)
+from tests.network.fakes import FETCH, METADATA, PRODUCE, FakeTransport, Link, frame, new_server
 
 
 def tick(server, count: int) -> None:
@@ -45,6 +54,36 @@ async def test_one_address_may_have_a_limit_of_its_own_and_limits_change_while_r
     server.configure(ServerSettings(connections_max=1))
     assert Link(server).transport.aborted
     assert not links[2].transport.aborted
+
+
+class Options:
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.set: dict[int, int] = {}
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.set[option] = value
+
+
+@pytest.mark.parametrize(
+    ("listener", "configured", "expected"),
+    [
+        ("client", -1, None),
+        ("client", 5_000, 5_000),
+        ("internal", -1, INTERNAL_SEND_BUFFER_BYTES),
+        ("internal", 5_000, 5_000),
+    ],
+)
+async def test_what_brokers_are_sent_stays_in_the_cache_unless_the_operator_knows_better(
+    listener, configured, expected, monkeypatch
+) -> None:
+    options = Options()
+    monkeypatch.setattr(
+        FakeTransport, "get_extra_info", lambda _, name, default=None: options if name == "socket" else ("h", 1)
+    )
+    Link(new_server(asyncio.get_running_loop(), send_buffer_bytes=configured), listener)
+    assert options.set.get(socket.SO_SNDBUF) == expected
 
 
 async def test_an_idle_connection_is_closed_and_an_active_one_is_not() -> None:
