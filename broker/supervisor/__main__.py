@@ -46,7 +46,9 @@ def main() -> int:
 
 
 async def _supervise(options: Options, specs: list[ServiceSpec], environ: Mapping[str, str], screen: Screen) -> int:
-    needed = any(spec.needs_setup for spec in specs) and not fingerprint.is_current(options.home, PROJECT_ROOT)
+    needed = any(spec.needs_setup for spec in specs) and not fingerprint.is_current(
+        options.home, PROJECT_ROOT, options.database_url
+    )
     # Only set-up is told the administrator's password.
     setup_environ = {**environ, **{k: v for k, v in os.environ.items() if k == "OTTLA_ADMIN_PASSWORD"}}
     setup = SETUP_COMMAND if needed else None
@@ -63,7 +65,7 @@ def _set_up_once(options: Options, environ: Mapping[str, str]) -> int:
     """Roles that start at the same moment on one home wait for the first of them to finish."""
     with open(options.home / "setup.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if fingerprint.is_current(options.home, PROJECT_ROOT):
+        if fingerprint.is_current(options.home, PROJECT_ROOT, options.database_url):
             return 0
         return subprocess.run(SETUP_COMMAND, cwd=PROJECT_ROOT, env={**os.environ, **environ}, check=False).returncode
 

@@ -1,7 +1,7 @@
 """Has anything changed that set-up would have to act on? A warm start skips set-up when not.
 
 The fingerprint covers what set-up reads: migrations and static files of the project, the versions of the
-packages that bring their own, and the interpreter. It is stored after a set-up that succeeded.
+packages that bring their own, the interpreter, and which database it is. It is stored after a set-up that succeeded.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ PACKAGES = ("Django", "django-unfold", "channels", "whitenoise")
 FILE_NAME = "setup.fingerprint"
 
 
-def is_current(home: Path, project_root: Path) -> bool:
-    if not (home / "db.sqlite3").exists() or not (home / "static").is_dir():
+def is_current(home: Path, project_root: Path, database_url: str = "") -> bool:
+    """``database_url`` empty: the database is a file in ``home``."""
+    if not (database_url or (home / "db.sqlite3").exists()) or not (home / "static").is_dir():
         return False
     try:
         stored = (home / FILE_NAME).read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return False
-    return stored == compute(project_root)
+    return stored == compute(project_root, database_url)
 
 
 def store(home: Path, fingerprint: str) -> None:
@@ -34,8 +35,8 @@ def store(home: Path, fingerprint: str) -> None:
     temporary.replace(home / FILE_NAME)
 
 
-def compute(project_root: Path) -> str:
-    digest = hashlib.sha256(f"{sys.version_info[:3]} {project_root}".encode())
+def compute(project_root: Path, database_url: str = "") -> str:
+    digest = hashlib.sha256(f"{sys.version_info[:3]} {project_root} {database_url}".encode())
     for package in PACKAGES:
         digest.update(f"\n{package} {_version(package)}".encode())
     for path in _inputs(project_root):

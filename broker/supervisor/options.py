@@ -51,6 +51,10 @@ class Options:
     """Empty: start a server of our own."""
     demo: bool
     """Start the demo workload with everything else."""
+    database_url: str = ""
+    """Empty: Django's database is a file in ``home``."""
+    worker_brokers: tuple[int, ...] = ()
+    """Whose files are where the worker runs. Empty: all brokers' from 1 to ``brokers``."""
 
     def client_endpoint(self, broker_id: int) -> Endpoint:
         return Endpoint(self.kafka.host, self.kafka.port + broker_id - 1)
@@ -77,6 +81,8 @@ def options_from_environment(environ: Mapping[str, str]) -> Options:
         only=(environ.get("OTTLA_ONLY") or "").strip(),
         redis_url=(environ.get("OTTLA_REDIS_URL") or environ.get("REDIS_URL") or "").strip(),
         demo=_flag(environ, "OTTLA_DEMO"),
+        database_url=(environ.get("DATABASE_URL") or "").strip(),
+        worker_brokers=_worker_brokers(environ),
     )
     _check_only(options)
     highest = options.internal_endpoint(options.brokers).port
@@ -127,6 +133,13 @@ def _broker_count(environ: Mapping[str, str]) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= BROKERS_MAX:
         raise ValueError(f"--brokers or OTTLA_BROKERS: {text!r} is not a number from 1 to {BROKERS_MAX}")
     return int(text)
+
+
+def _worker_brokers(environ: Mapping[str, str]) -> tuple[int, ...]:
+    ids = _comma_list(environ.get("OTTLA_WORKER_BROKERS"))
+    if not all(text.isdecimal() and int(text) > 0 for text in ids) or len(ids) > BROKERS_MAX:
+        raise ValueError("OTTLA_WORKER_BROKERS: write the ids of the brokers on this machine, separated by commas")
+    return tuple(map(int, ids))
 
 
 def _flag(environ: Mapping[str, str], name: str) -> bool:

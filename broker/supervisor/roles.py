@@ -177,9 +177,9 @@ def _collector(python: str) -> ServiceSpec:
 def _worker(options: Options, python: str) -> ServiceSpec:
     """One process for what any worker can do, and one for each broker whose files are on this machine, so that a long
     compaction holds up nobody."""
-    broker_ids = range(1, options.brokers + 1)
+    broker_ids = options.worker_brokers or range(1, options.brokers + 1)
     consumes = ("--queues", ",".join(queues_on_machine_of(broker_ids)))
-    at_once = ("--concurrency", str(1 + min(options.brokers, MAINTENANCE_PROCESSES_MAX)))
+    at_once = ("--concurrency", str(1 + min(len(broker_ids), MAINTENANCE_PROCESSES_MAX)))
     # Gossip, mingle and heartbeats are for fleets of workers that watch each other; here they are idle CPU.
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     return ServiceSpec(

@@ -17,6 +17,7 @@ from django.urls import reverse_lazy
 from broker.supervisor.options import client_endpoints, internal_endpoints
 from broker.supervisor.queues import COMMON_QUEUE
 from dashboard.pages.navigation import UNFOLD  # noqa: F401  (the setting of that name)
+from dashboard.project.database import database
 from dashboard.project.home import comma_list, flag, home_directory, secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -32,6 +33,7 @@ try:
     """``host:port`` of every broker's client listener, as this process reaches it."""
     OTTLA_BOOTSTRAP_INTERNAL = internal_endpoints(os.environ)
     """``host:port`` of every broker's internal listener; speaking there needs the cluster secret."""
+    DATABASE = database(os.environ.get("DATABASE_URL", ""), OTTLA_HOME)
 except (ValueError, OSError) as error:
     raise ImproperlyConfigured(str(error)) from error
 
@@ -94,17 +96,7 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": OTTLA_HOME / "db.sqlite3",
-        "OPTIONS": {
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON",
-        },
-    },
-}
+DATABASES: dict[str, dict[str, Any]] = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-us"

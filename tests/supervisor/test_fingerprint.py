@@ -47,3 +47,11 @@ def test_an_edit_of_the_same_length_is_noticed(home: Path, project: Path) -> Non
 def test_a_home_that_lost_something_is_set_up_again(home: Path, project: Path, lost: str) -> None:
     (home / lost).unlink()
     assert not fingerprint.is_current(home, project)
+
+
+def test_another_database_is_set_up_too(home: Path, project: Path) -> None:
+    assert not fingerprint.is_current(home, project, "postgresql://db/ottla")
+    (home / "db.sqlite3").unlink()
+    fingerprint.store(home, fingerprint.compute(project, "postgresql://db/ottla"))
+    assert fingerprint.is_current(home, project, "postgresql://db/ottla")
+    assert not fingerprint.is_current(home, project, "postgresql://db/another")

@@ -54,3 +54,14 @@ def test_brokers_elsewhere_are_named_one_by_one() -> None:
 def test_what_makes_no_sense_is_refused_by_the_name_of_the_option(environ: dict[str, str], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         options_from_environment(environ)
+
+
+def test_a_worker_may_be_told_whose_files_are_on_its_machine() -> None:
+    assert options_from_environment({"OTTLA_WORKER_BROKERS": "2, 5"}).worker_brokers == (2, 5)
+    assert options_from_environment({}).worker_brokers == ()
+
+
+@pytest.mark.parametrize("text", ["two", "0", "1;2", "-1"])
+def test_ids_of_brokers_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="OTTLA_WORKER_BROKERS"):
+        options_from_environment({"OTTLA_WORKER_BROKERS": text})

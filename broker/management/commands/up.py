@@ -30,6 +30,11 @@ environment:
   OTTLA_HTTPS              true when that proxy ends TLS: Secure cookies, HSTS
   OTTLA_TIME_ZONE          of the pages (default UTC)
   REDIS_URL                a Redis or Valkey of yours instead of one started here
+  DATABASE_URL             PostgreSQL instead of a file for accounts, audit and jobs:
+                           postgresql://USER:PASSWORD@HOST:5432/NAME
+  OTTLA_METADATA           ZooKeeper instead of a file for the cluster's metadata:
+                           zookeeper://zk1:2181,zk2:2181,zk3:2181/ottla
+  OTTLA_WORKER_BROKERS     ids of the brokers whose files are on the worker's machine (default: 1 to --brokers)
 
 Internal listeners take the port 10000 above each broker's. Ctrl-C or SIGTERM stops everything in order.
 """
