@@ -21,14 +21,14 @@ from typing import Any
 from broker.client.peers import Peers
 from broker.client.replica_connection import ReplicaConnection, open_replica_connection
 from broker.client_metrics.instances import ClientInstances
-from broker.clock import Clock, SystemClock, boot_id
+from broker.clock import SystemClock, boot_id
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import EMPTY_IMAGE, ImageDelta
 from broker.cluster.loss_reports import LossReports
 from broker.cluster.records import CorruptRecord
 from broker.cluster.registration import DataStanding
+from broker.cluster.store_choice import metadata_store
 from broker.config.broker import BrokerConfig
-from broker.config.metadata_address import parse_metadata_address
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.groups.driver import GroupCoordinator
@@ -36,8 +36,7 @@ from broker.handlers.context import Services
 from broker.handlers.local_calls import LocalCalls
 from broker.handlers.pipeline import Pipeline
 from broker.limits import FRAME_BYTES_MAX, OPEN_FILES_RESERVED
-from broker.metadata.sqlite import SqliteStore
-from broker.metadata.store import MetadataStore, StoreError
+from broker.metadata.store import StoreError
 from broker.network.secret import load_cluster_secret
 from broker.network.server import Server, ServerSettings, bind
 from broker.partition.fetch_session_cache import FetchSessionCache
@@ -85,7 +84,7 @@ class Broker:
         """Returns when the listeners accept. Raises ``CannotStart``."""
         secret = self._prepare_home()
         self.cluster = ClusterDriver(
-            _metadata_store(self.config, self._clock), self.config, incarnation=self._incarnation, clock=self._clock
+            metadata_store(self.config, self._clock), self.config, incarnation=self._incarnation, clock=self._clock
         )
         try:
             await self.cluster.start()
@@ -381,18 +380,6 @@ class Broker:
                 await stopping
             except Exception:
                 logger.exception("the %s did not stop in order", name)
-
-
-def _metadata_store(config: BrokerConfig, clock: Clock) -> MetadataStore:
-    if not config.metadata:
-        return SqliteStore(Path(config.home) / "metadata.sqlite3", clock=clock)
-    # Only here: with a file for its metadata a broker has no use for kazoo and its threads.
-    from broker.metadata.zookeeper import ZookeeperStore
-
-    address = parse_metadata_address(config.metadata)
-    return ZookeeperStore(
-        address.servers, address.chroot, session_timeout_ms=config.broker_session_timeout_ms, clock=clock
-    )
 
 
 def _possible_connections(wanted: int) -> int:
