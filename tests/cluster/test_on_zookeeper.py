@@ -14,14 +14,17 @@ from tests.support.zookeeper import ZookeeperProcess
 pytestmark = pytest.mark.timeout(240)
 
 
-def produce(cluster: ClusterProcess, topic: str, partitions: list[int], values: list[bytes]) -> None:
+PARTITIONS = (0, 1, 2)
+
+
+def produce(cluster: ClusterProcess, topic: str, values: list[bytes]) -> None:
     producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "message.timeout.ms": 60_000})
     failed: list[object] = []
     for number, value in enumerate(values):
         producer.produce(
             topic,
             value,
-            partition=partitions[number % len(partitions)],
+            partition=PARTITIONS[number % 3],
             on_delivery=lambda error, _: failed.append(error) if error else None,
         )
     assert producer.flush(90) == 0
@@ -51,21 +54,23 @@ def consume(cluster: ClusterProcess, topic: str, count: int) -> list[bytes]:
 def test_a_cluster_lives_on_zookeeper_and_survives_its_controller(tmp_path: Path, zookeeper: ZookeeperProcess) -> None:
     with ClusterProcess(tmp_path, OTTLA_METADATA=zookeeper.url()) as cluster:
         assert not (tmp_path / "metadata.sqlite3").exists()
-        topic = cluster.create_topic(partitions=3, replication_factor=1)
-        leaders = {partition: cluster.wait_leader(topic, partition) for partition in range(3)}
-        assert set(leaders.values()) == {1, 2, 3}
+        topic = cluster.create_topic(partitions=3, min_insync_replicas="2")
+        for partition in PARTITIONS:
+            cluster.wait_isr(topic, partition)
         first = [b"%d" % number for number in range(300)]
-        produce(cluster, topic, [0, 1, 2], first)
+        produce(cluster, topic, first)
         controller = cluster.controller()
         cluster.kill(controller)
         cluster.wait_gone(controller)
         assert cluster.wait_controller(other_than=controller) in {1, 2, 3} - {controller}
+        for partition in PARTITIONS:
+            cluster.wait_leader(topic, partition, other_than=controller)
         later = [b"%d" % number for number in range(300, 600)]
-        produce(cluster, topic, [p for p, leader in leaders.items() if leader != controller], later)
-        another = cluster.create_topic(partitions=2, replication_factor=1)
-        produce(cluster, another, [0, 1], first)
+        produce(cluster, topic, later)
+        another = cluster.create_topic(partitions=3, replication_factor=2)
+        produce(cluster, another, first)
         cluster.start(controller)
-        for partition, leader in leaders.items():
-            assert cluster.wait_leader(topic, partition) == leader
+        for partition in PARTITIONS:
+            cluster.wait_isr(topic, partition)
         assert sorted(consume(cluster, topic, 600)) == sorted(first + later)
         assert sorted(consume(cluster, another, 300)) == sorted(first)

@@ -8,8 +8,16 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+from kazoo.client import KazooClient
 
-from broker.metadata.store import Commit, PreconditionFailed, StoreUnavailable, Transaction, VersionIs
+from broker.metadata.store import (
+    Commit,
+    PreconditionFailed,
+    SessionExpired,
+    StoreUnavailable,
+    Transaction,
+    VersionIs,
+)
 from broker.metadata.zookeeper import ZookeeperStore
 from tests.metadata.contract import TIMEOUT_MS, put, take
 from tests.support.wait import eventually
@@ -145,6 +153,43 @@ async def test_a_session_survives_broken_connections(
     await other.open_session("broker-1", TIMEOUT_MS)
     await store.close()
     await other.close()
+
+
+async def test_a_healthy_broker_whose_session_the_servers_ended_opens_another(
+    zookeeper: ZookeeperProcess, chroot: str
+) -> None:
+    store, other = await opened(zookeeper.address, chroot), await opened(zookeeper.address, chroot)
+    session = await store.open_session("broker-1", CHROOT_TIMEOUT_MS)
+    start = await store.commit(Transaction(ephemeral_puts={"a": b"1", "b": b"1"}, session=session))
+    watching = asyncio.create_task(take(store, start, 2))
+    await asyncio.to_thread(_end_session_at_the_servers, store, zookeeper.address)
+    async with asyncio.timeout(30):
+        while await other.get("a") is not None:
+            pass
+    with pytest.raises(SessionExpired):
+        await store.renew_session(session)
+    with pytest.raises(SessionExpired):
+        await store.commit(Transaction(ephemeral_puts={"a": b"2"}, session=session))
+    await store.close_session(session)
+    again = await store.open_session("broker-1", CHROOT_TIMEOUT_MS)
+    assert again != session
+    await store.commit(Transaction(ephemeral_puts={"a": b"3"}, session=again))
+    ended, registered = await watching
+    assert set(ended.deletes) == {"a", "b"}, "in one commit, and once"
+    assert [entry.value for entry in registered.puts] == [b"3"]
+    assert registered.revision == ended.revision + 1
+    await store.renew_session(again)
+    await store.close()
+    await other.close()
+
+
+def _end_session_at_the_servers(store: ZookeeperStore, address: tuple[str, int]) -> None:
+    """As they do when they have not heard of it for its timeout: another connection takes the session over and closes it."""
+    client = store._connection._client
+    taker = KazooClient(hosts=f"{address[0]}:{address[1]}", timeout=10, client_id=client.client_id)
+    taker.start(30)
+    taker.stop()
+    taker.close()
 
 
 async def test_a_watch_goes_on_over_broken_connections_without_a_gap(

@@ -62,6 +62,18 @@ def test_children_get_the_same_answers_but_not_the_password() -> None:
     assert "OTTLA_ADMIN_PASSWORD" not in child
 
 
+@pytest.mark.parametrize("name", ["OTTLA_METADATA", "DATABASE_URL"])
+def test_children_are_told_where_things_are_kept(name: str) -> None:
+    assert child_environment(options_from_environment({}), {name: "there"})[name] == "there"
+
+
+def test_a_worker_may_be_told_whose_files_it_has() -> None:
+    options = options_from_environment({"OTTLA_ONLY": "worker", "OTTLA_BROKERS": "3", "OTTLA_WORKER_BROKERS": "3"})
+    (worker,) = service_specs(options)
+    assert worker.argv[worker.argv.index("--queues") + 1] == "ottla,maintenance.3"
+    assert worker.argv[worker.argv.index("--concurrency") + 1] == "2"
+
+
 def test_the_rebalance_delay_of_a_broker_can_be_chosen() -> None:
     name = "OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS"
     assert child_environment(options_from_environment({}), {})[name] == "0"
