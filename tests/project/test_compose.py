@@ -24,6 +24,7 @@ import pytest
 import redis
 import yaml
 
+from broker.config.broker import BrokerConfig
 from broker.config.metadata_address import parse_metadata_address
 from broker.supervisor.redis_server import find_server_program
 from broker.supervisor.roles import PROJECT_ROOT
@@ -251,6 +252,9 @@ def test_the_roles_know_all_brokers_all_zookeepers_and_the_database_as_it_is_mad
         assert given["OTTLA_BOOTSTRAP"].split(",") == given["OTTLA_KAFKA_ADVERTISED"].split(",") == brokers
         internal = [f"{broker}:{19092 + index}" for index, broker in enumerate(BROKERS)]
         assert given["OTTLA_BOOTSTRAP_INTERNAL"].split(",") == internal
+        config = BrokerConfig.from_environment(given, node_id=1)
+        assert (config.default_replication_factor, config.min_insync_replicas) == (3, 2)
+        assert config.offsets_topic_replication_factor == config.transaction_state_log_replication_factor == 3
         found = database(_interpolated(given["DATABASE_URL"]), Path())
         assert (found["HOST"], found["PORT"]) == ("postgres", "5432")
         assert (found["USER"], found["NAME"]) == (made["POSTGRES_USER"], made["POSTGRES_DB"])
