@@ -194,7 +194,7 @@ class PartitionState:
         return NOTHING
 
     def set_min_insync_replicas(self, count: int) -> Effects:
-        enough = self._has_enough()
+        enough = self.has_enough_in_sync
         self.min_insync_replicas = count
         self._judge_alone()
         return self._advance() + self._shortage(enough) if self.is_leader else NOTHING
@@ -202,15 +202,15 @@ class PartitionState:
     # Questions --------------------------------------------------------------------------------------
 
     @property
-    def effective_min_insync_replicas(self) -> int:
-        """More copies than replicas exist cannot be waited for (Kafka's rule for the high watermark)."""
-        return min(self.min_insync_replicas, len(self.replicas))
+    def has_enough_in_sync(self) -> bool:
+        """More copies than there are replicas cannot be waited for: a single one is enough by itself."""
+        return len(self.isr) >= self.min_insync_replicas or len(self.isr) >= len(self.replicas)
 
     def append_refusal(self, acks: int) -> ErrorCode | None:
-        """Why an append may not even begin. acks=all is held to the literal ``min.insync.replicas``."""
+        """Why an append may not even begin."""
         if not self.is_leader:
             return ErrorCode.NOT_LEADER_OR_FOLLOWER
-        if acks == ACKS_ALL and len(self.isr) < self.min_insync_replicas:
+        if acks == ACKS_ALL and not self.has_enough_in_sync:
             return ErrorCode.NOT_ENOUGH_REPLICAS
         return None
 
@@ -323,7 +323,7 @@ class PartitionState:
         """
         if partition_epoch <= self.partition_epoch:
             return NOTHING
-        enough = self._has_enough()
+        enough = self.has_enough_in_sync
         if replicas is not None and replicas != self.replicas:
             self._set_replicas(replicas)
         assert isr <= set(self.replicas), f"isr {isr} of {self.replicas}"
@@ -353,22 +353,19 @@ class PartitionState:
                 replica: known.get(replica) or FollowerState() for replica in replicas if replica != self.node_id
             }
 
-    def _has_enough(self) -> bool:
-        return len(self.isr) >= self.min_insync_replicas
-
     def _shortage(self, had_enough: bool) -> Effects:
-        return TOO_FEW if had_enough and not self._has_enough() else NOTHING
+        return TOO_FEW if had_enough and not self.has_enough_in_sync else NOTHING
 
     def _judge_alone(self) -> None:
         """With nobody to wait for, an append is committed by itself: the common case of one copy, kept cheap."""
         self._alone = (
             self.is_leader
             and self._maximal_isr() == {self.node_id}
-            and len(self.isr) >= self.effective_min_insync_replicas
+            and self.has_enough_in_sync
         )
 
     def _advance(self) -> Effects:
-        if len(self.isr) < self.effective_min_insync_replicas:
+        if not self.has_enough_in_sync:
             return NOTHING
         committed = self.log_end_offset
         for replica in self._maximal_isr():

@@ -127,7 +127,8 @@ class PartitionTable:
     def _judge(self, partition: Partition, sample: PartitionSample, before: PartitionSample | None) -> None:
         key, leads = partition.topic_partition, sample.leader == self._node_id
         _put(self._under_replicated, key, leads and len(sample.isr) < len(sample.replicas))
-        _put(self._under_min_isr, key, leads and len(sample.isr) < partition.state.min_insync_replicas)
+        needed = min(partition.state.min_insync_replicas, len(sample.replicas))
+        _put(self._under_min_isr, key, leads and len(sample.isr) < needed)
         if leads and before is not None and before.leader == sample.leader and set(before.isr) != set(sample.isr):
             self.isr_changes_total += 1
 

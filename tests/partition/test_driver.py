@@ -10,7 +10,7 @@ import pytest
 
 from broker.errors import ErrorCode, KafkaError
 from broker.partition.state import ProposeIsr
-from tests.partition.stage import Stage, image_of, partition_image, topic_image
+from tests.partition.stage import NODE, Stage, image_of, partition_image, topic_image
 from tests.support.topics import batch
 from tests.support.wait import eventually
 
@@ -145,13 +145,14 @@ async def test_a_failed_fsync_fails_what_waits_and_what_comes(flush_stage) -> No
 
 
 async def test_acks_all_is_refused_before_anything_is_written(os_stage) -> None:
-    os_stage.show(image_of(topic_image("orders", min_insync_replicas="2")))
+    alone = partition_image(replicas=(NODE, NODE + 1), isr=(NODE,), version=1)
+    os_stage.show(image_of(topic_image("orders", alone, min_insync_replicas="2")))
     with pytest.raises(KafkaError) as refusal:
         os_stage.append(b"a")
     assert refusal.value.code is ErrorCode.NOT_ENOUGH_REPLICAS
     assert os_stage.partition().log.log_end_offset == 0
     os_stage.append(b"a", acks=1)
-    assert os_stage.partition().high_watermark == 1
+    assert os_stage.partition().log.log_end_offset == 1
 
 
 async def test_an_append_under_an_old_epoch_is_fenced(os_stage) -> None:

@@ -50,11 +50,16 @@ def test_the_high_watermark_stands_while_too_few_replicas_are_in_sync() -> None:
     assert state.high_watermark == 0
 
 
-def test_more_copies_than_replicas_are_not_waited_for_but_acks_all_is_refused() -> None:
+def test_more_copies_than_replicas_are_not_asked_for() -> None:
     state = leader(replicas=(1,), isr=(1,), min_insync=2)
+    assert state.append_refusal(-1) is None
+    assert state.on_append(3) is ADVANCED
+
+
+def test_acks_all_is_refused_while_too_few_replicas_are_in_sync() -> None:
+    state = leader(replicas=(1, 2, 3), isr=(1,), min_insync=2)
     assert state.append_refusal(-1) is ErrorCode.NOT_ENOUGH_REPLICAS
     assert state.append_refusal(1) is None
-    assert state.on_append(3) is ADVANCED
 
 
 def test_lowering_min_insync_replicas_releases_what_waited_for_it() -> None:
