@@ -6,9 +6,6 @@ from broker.cluster.decision import NewTopic
 from broker.config.broker import BrokerConfig
 from broker.types import INTERNAL_TOPICS, OFFSETS_TOPIC
 
-IN_SYNC_REPLICAS_MAX = 1
-"""Followers do not fetch yet (docs/decisions/012): a topic that demands more in-sync replicas could never be written to."""
-
 
 def automatic_topic(name: str, config: BrokerConfig, *, live_brokers: int) -> NewTopic:
     """The broker's defaults; internal topics are compacted and sized by configs of their own.
@@ -27,5 +24,5 @@ def automatic_topic(name: str, config: BrokerConfig, *, live_brokers: int) -> Ne
         partitions = config.transaction_state_log_num_partitions
         factor = min(config.transaction_state_log_replication_factor, live)
         configs["segment.bytes"] = str(config.transaction_state_log_segment_bytes)
-        configs["min.insync.replicas"] = str(min(config.transaction_state_log_min_isr, factor, IN_SYNC_REPLICAS_MAX))
+        configs["min.insync.replicas"] = str(min(config.transaction_state_log_min_isr, factor))
     return NewTopic(name=name, partition_count=partitions, replication_factor=factor, configs=configs)

@@ -170,7 +170,7 @@ class PartitionState:
             if replica != self.node_id
         }
         self._judge_alone()
-        return self._advance() + (NOTHING if self._has_enough() else TOO_FEW)
+        return self._advance() + (NOTHING if self.has_enough_in_sync else TOO_FEW)
 
     def become_follower(
         self,
@@ -358,11 +358,7 @@ class PartitionState:
 
     def _judge_alone(self) -> None:
         """With nobody to wait for, an append is committed by itself: the common case of one copy, kept cheap."""
-        self._alone = (
-            self.is_leader
-            and self._maximal_isr() == {self.node_id}
-            and self.has_enough_in_sync
-        )
+        self._alone = self.is_leader and self._maximal_isr() == {self.node_id} and self.has_enough_in_sync
 
     def _advance(self) -> Effects:
         if not self.has_enough_in_sync:

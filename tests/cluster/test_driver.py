@@ -407,8 +407,7 @@ async def test_the_offsets_topic_is_compacted_and_as_replicated_as_the_cluster_a
     await until(driver, lambda image: image.is_settled(2))
     transactions = await driver.create_topic_automatically("__transaction_state")
     assert transactions.replication_factor == 2
-    # Its leader is alone in the in-sync set until followers fetch: with Kafka's 2 it could not be written to.
-    assert transactions.configs["min.insync.replicas"] == "1"
+    assert transactions.configs["min.insync.replicas"] == "2"
 
 
 # Producer ids --------------------------------------------------------------------------------------------

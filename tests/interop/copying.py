@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections import Counter
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -19,6 +20,7 @@ from tests.support.wait import wait_until
 
 WAIT = 10.0
 PARTITIONS = 4
+STANDSTILL_SECONDS = 30.0
 
 
 class Processor:
@@ -26,6 +28,8 @@ class Processor:
 
     def __init__(self, bootstrap: str, key: str, source: str, sink: str, batch: int = 5) -> None:
         self.transactions = self.failures = 0
+        self.given_up = False
+        """Another one copies in its place: it ends with its next failure, and it will be fenced."""
         self._bootstrap = bootstrap
         self._key = key
         self._source, self._sink, self._batch = source, sink, batch
@@ -38,6 +42,8 @@ class Processor:
                 return
             except KafkaException:
                 self.failures += 1
+                if self.given_up:
+                    return
                 assert self.failures < 200, "it never gets anywhere"
 
     def _life(self, counts: dict[int, int]) -> None:
@@ -74,6 +80,41 @@ class Processor:
         producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), WAIT)
         producer.commit_transaction(WAIT)
         self.transactions += 1
+
+
+class Copying:
+    """A processor that is replaced when it stands still, as an orchestrator with a liveness probe does.
+
+    librdkafka (2.16) can wait for ever in ``send_offsets_to_transaction``: when a coordinator's connection comes up just
+    before it begins to watch for that, it sends nothing until the connection changes again.
+    """
+
+    def __init__(self, bootstrap: str, key: str, source: str, sink: str, counts: dict[int, int], *, batch: int) -> None:
+        self._counts = counts
+        self._new_processor = lambda: Processor(bootstrap, key, source, sink, batch)
+        self._transactions_before = 0
+        self._begin()
+
+    @property
+    def transactions(self) -> int:
+        return self._transactions_before + self._processor.transactions
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is copied. Also looks after the processor."""
+        if self._processor.transactions > self._seen:
+            self._seen, self._seen_at = self._processor.transactions, time.monotonic()
+        elif self._thread.is_alive() and time.monotonic() - self._seen_at > STANDSTILL_SECONDS:
+            self._processor.given_up = True
+            self._transactions_before += self._processor.transactions
+            self._begin()
+        return not self._thread.is_alive()
+
+    def _begin(self) -> None:
+        self._processor = self._new_processor()
+        self._seen, self._seen_at = 0, time.monotonic()
+        self._thread = threading.Thread(target=self._processor.run, args=(self._counts,), daemon=True)
+        self._thread.start()
 
 
 class Output:
