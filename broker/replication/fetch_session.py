@@ -11,7 +11,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from broker.types import TopicId
@@ -51,13 +51,6 @@ class FollowerSession:
         self._members: dict[Fetched, None] = {}
         self._known: set[Fetched] = set()
         self._changed: dict[Fetched, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    @property
-    def members(self) -> Iterable[Fetched]:
-        return self._members
 
     @property
     def established(self) -> bool:

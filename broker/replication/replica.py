@@ -52,7 +52,6 @@ class ReplicaOwner(Protocol):
 
 class Replica:
     __slots__ = (
-        "bytes_total",
         "core",
         "flushing",
         "index",
@@ -76,7 +75,6 @@ class Replica:
         """Something of its log is not on disk yet, and it asks for nothing before that."""
         self.leader_high_watermark: Offset = -1
         """As the leader told it last; -1 before it did."""
-        self.bytes_total = 0
 
     @property
     def key(self) -> tuple[bytes, int]:
@@ -159,7 +157,6 @@ class Replica:
         log.append_as_follower(records)
         size = len(records)
         self.core.on_records()
-        self.bytes_total += size
         if self.partition.waits_for_flush:
             self.flushing = True
             self.partition.request_flush()
