@@ -220,10 +220,10 @@ def _placement_fields(placed: PartitionImage | None) -> dict[str, Any]:
 
 
 def _positions(partition: Partition) -> list[tuple[int, int, int]]:
-    """(follower, log end, when it last had everything on the monotonic clock, 0: it has)."""
+    """(follower, log end, when it last had everything on the monotonic clock; 0: it has, -1: it never had)."""
     end = partition.log.log_end_offset
     return [
-        (replica, follower.log_end_offset, 0 if follower.log_end_offset >= end else follower.caught_up_ms)
+        (replica, follower.log_end_offset, 0 if follower.log_end_offset >= end else follower.caught_up_ms or -1)
         for replica, follower in partition.state.followers.items()
     ]
 
@@ -247,7 +247,7 @@ def _sample(partition: Partition, placed: PartitionImage | None, wall_ms_of: Cal
         lag=partition.lag,
         offline_reason=log.incomplete_reason,
         followers=[
-            (replica, log_end, wall_ms_of(caught_up_ms) if caught_up_ms else 0)
+            (replica, log_end, wall_ms_of(caught_up_ms) if caught_up_ms > 0 else caught_up_ms)
             for replica, log_end, caught_up_ms in sorted(_positions(partition))
         ],
         last_record_ms=log.last_record_ms,

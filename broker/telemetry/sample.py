@@ -134,7 +134,7 @@ class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
     followers: list[tuple[int, int, int]] = []
     """Told by the leader alone: (broker id, log end offset it fetches from, wall clock when it was last caught up).
     The offset is -1 until it has fetched under this leader; the time is 0 while it has everything, so that nothing changes
-    while nothing happens."""
+    while nothing happens, and -1 for a new replica that never had."""
 
 
 class TopicSample(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -135,7 +135,7 @@ def _count_links(row: PartitionRow, links: dict[tuple[int, int], _Link]) -> None
             link.lag += follower.lag
             if follower.lag > link.worst_lag:
                 link.worst, link.worst_lag = row.name, follower.lag
-        if out and follower.caught_up_ms >= 0:
+        if out and follower.caught_up_ms > 0:
             since = link.behind_since_ms
             link.behind_since_ms = follower.caught_up_ms if since < 0 else min(since, follower.caught_up_ms)
 

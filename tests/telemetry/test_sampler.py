@@ -7,6 +7,7 @@ import pytest
 
 from broker import limits
 from broker.clock import ManualClock
+from broker.partition.state import FollowerState
 from broker.protocol.private import TelemetryRequest
 from broker.replication.driver import SourceStatistics
 from broker.telemetry.reduce import BrokerState, reduce
@@ -282,6 +283,8 @@ def test_followers_are_told_with_what_they_have_and_since_when_they_lack_somethi
     assert sampler.tick().partitions == [], "nothing moved"
     partition.be_fetched_by(3, at_ms=now_ms + 500, missing=1)
     assert sampler.tick().partitions[0].followers == [(2, 1, 0), (3, 0, clock.wall_ms() - 500)]
+    partition.state.followers[4] = FollowerState()
+    assert sampler.tick().partitions[0].followers[2] == (4, -1, -1)
 
 
 def test_partitions_that_lack_replicas_are_counted_where_they_are_led() -> None:
