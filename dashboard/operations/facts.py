@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from broker.client.results import TopicMetadata
+from broker.rebalancing.moves import BrokerFacts, PartitionFacts
 from dashboard.gateway import gateway
 from dashboard.live.replication_rows import PartitionRow
 from dashboard.live.state import CLUSTER, BrokerRow, Rows, topic_scope
 from dashboard.live.store import StoreError, readable_store
-from dashboard.operations.move_plan import BrokerFacts, PartitionFacts
 
 
 def read_topics() -> tuple[TopicMetadata, ...]:

@@ -16,12 +16,13 @@ from django.shortcuts import render as render_partial
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from broker.rebalancing.moves import MovePlan
 from broker.types import TopicPartition
 from dashboard import audit
 from dashboard.gateway import GatewayError, gateway
 from dashboard.operations import throttle
 from dashboard.operations.facts import live_partition, read_brokers, read_partitions, read_topics
-from dashboard.operations.move_plan import MovePlan, plan_exactly, plan_spread
+from dashboard.operations.move_plan import plan_exactly, plan_spread
 from dashboard.operations.move_query import PARTITIONS_MAX, MoveQuery, read_move
 from dashboard.operations.refusals import NOT_ALLOWED, PERMISSION, not_allowed
 from dashboard.pages.shell import Crumb, render

@@ -16,7 +16,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     # ``telemetry.sample`` and ``protocol.private`` are value types and belong to nobody's behaviour.
     frozenset({"config", "protocol", "metadata", "telemetry.sample"}),
     frozenset({"storage"}),
-    frozenset({"client_metrics", "cluster", "compaction", "coordination", "partition", "quotas", "retention"}),
+    frozenset(
+        {"client_metrics", "cluster", "compaction", "coordination", "partition", "quotas", "rebalancing", "retention"}
+    ),
     frozenset({"groups", "replication", "transactions"}),
     frozenset({"handlers"}),
     frozenset({"network", "telemetry", "client", "models", "supervisor"}),
@@ -37,6 +39,7 @@ PURE_PACKAGES = (
     "broker.coordination",
     "broker.cluster",
     "broker.compaction",
+    "broker.rebalancing",
     "broker.retention",
     "broker.quotas",
     "broker.client_metrics",
@@ -180,6 +183,7 @@ def test_the_dashboard_reaches_a_broker_only_through_its_client() -> None:
         "broker.protocol.private.",
         # Pure: what retention would do, shown before it does it.
         "broker.retention.",
+        "broker.rebalancing.",
         "broker.compaction.plan.",
         "broker.supervisor.",
         "broker.jobs.",

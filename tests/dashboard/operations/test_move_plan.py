@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from broker.rebalancing.moves import BrokerFacts, PartitionFacts
 from broker.types import TopicPartition
-from dashboard.operations.move_plan import BrokerFacts, PartitionFacts, plan_exactly, plan_spread
+from dashboard.operations.move_plan import plan_exactly, plan_spread
 
 BROKERS = {number: BrokerFacts(id=number) for number in (1, 2, 3, 4)}
 
