@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from random import Random
 
@@ -14,6 +15,10 @@ from tests.support.wait import wait_until
 
 MOVE_SECONDS_MAX = SESSION_SECONDS + 2
 """From the death of a leader to the next one: the session's timeout and then some."""
+
+
+MADE = "made-"
+PAUSE_SECONDS = 0.2
 
 
 def kill_the_leader(stage: Stage, topic: str, partition: int = 0) -> None:
@@ -103,21 +108,41 @@ def wait_in_sync(stage: Stage) -> None:
             stage.cluster.wait_isr(topic, index, seconds=60)
 
 
-def administer_in_vain(stage: Stage, count: int) -> set[str]:
-    """Create and delete topics, whatever fails; the names that must exist at the end."""
-    names: set[str] = set()
-    with Client(stage.cluster.bootstrap, request_timeout_seconds=3) as client:
-        for number in range(count):
-            name = f"admin-{number}"
-            try:
-                client.create_topic(name, 3, len(stage.cluster.brokers))
-                if number % 2:
-                    client.delete_topic(name)
-                else:
-                    names.add(name)
-            except (KafkaError, ClientConnectionError):
-                names.discard(name)
-    return names
+class Administrator(threading.Thread):
+    """Creates topics and deletes every other one, whatever fails. ``with Administrator(stage) as administrator: ...``"""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged: set[str] = set()
+        """Topics that must exist at the end."""
+        self.refused = 0
+        self._cluster = stage.cluster
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Administrator:
+        self.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        number = 0
+        with Client(self._cluster.bootstrap, request_timeout_seconds=5) as client:
+            while not self._ended.wait(PAUSE_SECONDS):
+                number += 1
+                try:
+                    self._make(client, f"{MADE}{number}", keep=number % 2 == 0)
+                except (KafkaError, ClientConnectionError):
+                    self.refused += 1
+
+    def _make(self, client: Client, name: str, *, keep: bool) -> None:
+        client.create_topic(name, 3, len(self._cluster.brokers))
+        if keep:
+            self.acknowledged.add(name)
+        else:
+            client.delete_topic(name)
 
 
 def assert_all_agree(stage: Stage, expected: set[str]) -> None:
@@ -141,6 +166,6 @@ def assert_all_agree(stage: Stage, expected: set[str]) -> None:
     view: dict[str, list[tuple[int, int, int, list[int]]]] = views()[0]  # type: ignore[assignment]
     assert expected <= view.keys(), f"acknowledged topics are gone: {expected - view.keys()}"
     for name, partitions in view.items():
-        if name.startswith("admin-"):
+        if name.startswith(MADE):
             assert [index for index, *_ in partitions] == [0, 1, 2], f"{name} is half a topic: {partitions}"
             assert all(leader > 0 for _, leader, *_ in partitions), f"{name} has no leader: {partitions}"
