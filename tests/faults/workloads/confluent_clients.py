@@ -50,6 +50,8 @@ class Writer(Client):
                 "message.timeout.ms": MESSAGE_TIMEOUT_MS,
                 "request.timeout.ms": 10_000,
                 "compression.type": self.options.compression,
+                # Without somebody to tell, a fatal error is raised in the middle of other callbacks.
+                "error_cb": self._told,
                 **QUICK,
             }
         )
@@ -65,8 +67,11 @@ class Writer(Client):
         if self._unknown:
             self.recorder.retire()
 
+    def _told(self, error: KafkaError) -> None:
+        self._unknown = self._unknown or error.fatal()
+
     def _serve(self, call: Callable[[float], object], seconds: float) -> None:
-        """Have reports delivered. A fatal error is raised in between, and ends this producer's life."""
+        """Have reports delivered; a fatal error ends this producer's life."""
         try:
             call(seconds)
         except KafkaException:
