@@ -16,7 +16,7 @@ from tests.faults.workloads.worker import Options
 from tests.support.wait import wait_until
 
 PROGRESS = re.compile(r"done (\d+)\n")
-FINISH_SECONDS_MAX = 60.0
+FINISH_SECONDS_MAX = 90.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 

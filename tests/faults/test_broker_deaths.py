@@ -73,7 +73,8 @@ def test_everybody_survives_it_again_and_again(tmp_path: Path, fault: str) -> No
     with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
         topic, sink = stage.topic("t", 6), stage.topic("sink", 6)
         stage.observe()
-        stage.writes(topic)
+        # No more than copiers and members get through while brokers die.
+        stage.writes(topic, rate=20)
         stage.copies(topic, sink)
         stage.group(topic)
         stage.expect(drained=(("group", topic),))

@@ -18,7 +18,7 @@ from tests.faults.workloads.worker import Client, Options
 
 WAIT_SECONDS = 15.0
 TRANSACTION_TIMEOUT_MS = 10_000
-BATCH = 10
+BATCH = 50
 
 
 class Copier(Client):
