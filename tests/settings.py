@@ -9,6 +9,7 @@ import tempfile
 
 for _name in [name for name in os.environ if name.startswith("OTTLA_")]:
     del os.environ[_name]
+os.environ["OTTLA_BROKERS"] = "1"
 os.environ["OTTLA_HOME"] = tempfile.mkdtemp(prefix="ottla-tests-")
 atexit.register(shutil.rmtree, os.environ["OTTLA_HOME"], ignore_errors=True)
 

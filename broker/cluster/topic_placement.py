@@ -31,7 +31,10 @@ def place_topic(
     if topic.partition_count < -1 or topic.partition_count == 0:
         raise KafkaError(ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
     count = config.num_partitions if topic.partition_count == -1 else topic.partition_count
-    factor = config.default_replication_factor if topic.replication_factor == -1 else topic.replication_factor
+    factor = topic.replication_factor
+    if factor == -1:
+        # Who leaves it to us shall get a topic also while a broker is away; what it became is in the answer.
+        factor = min(config.default_replication_factor, max(len(_brokers_for(image, 1)), 1))
     _check_partition_count(count)
     _check_replication_factor(image, factor)
     return place_replicas(_brokers_for(image, factor), partition_count=count, replication_factor=factor, random=random)

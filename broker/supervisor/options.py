@@ -18,6 +18,8 @@ PORT_MAX = 65_535
 SOCKET_PATH_BYTES_MAX = 107
 """``sun_path`` of Linux, less its terminating zero."""
 
+DEFAULT_BROKERS = 3
+"""As many as replication needs to live through the loss of one."""
 DEFAULT_KAFKA = "127.0.0.1:9092"
 DEFAULT_HTTP = "127.0.0.1:8000"
 DEFAULT_HOME = "var"
@@ -129,7 +131,7 @@ def _kafka(environ: Mapping[str, str]) -> Endpoint:
 
 
 def _broker_count(environ: Mapping[str, str]) -> int:
-    text = (environ.get("OTTLA_BROKERS") or "1").strip()
+    text = (environ.get("OTTLA_BROKERS") or str(DEFAULT_BROKERS)).strip()
     if not text.isdecimal() or not 1 <= int(text) <= BROKERS_MAX:
         raise ValueError(f"--brokers or OTTLA_BROKERS: {text!r} is not a number from 1 to {BROKERS_MAX}")
     return int(text)

@@ -58,6 +58,9 @@ REMOVED_FROM_CHILDREN = frozenset({"OTTLA_ADMIN_PASSWORD", "OTTLA_ONLY"})
 WEBSOCKET_BYTES_MAX = 64 * 1024
 """What a browser may send in one message; subscriptions are far smaller."""
 
+REPLICAS = 3
+"""Of a new topic where that many brokers run; two of them have to be in sync for acks=all."""
+
 MAINTENANCE_PROCESSES_MAX = 4
 """Compactions of different brokers that one worker runs at the same time."""
 
@@ -88,6 +91,9 @@ def child_environment(options: Options, environ: Mapping[str, str]) -> dict[str,
     result.setdefault("MALLOC_ARENA_MAX", "2")
     # As Kafka's own quick-start configuration does: nobody waits three seconds for a first consumer here.
     result.setdefault("OTTLA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0")
+    # Kafka's own defaults, 1 and 1, are for a single broker.
+    result.setdefault("OTTLA_DEFAULT_REPLICATION_FACTOR", str(min(options.brokers, REPLICAS)))
+    result.setdefault("OTTLA_MIN_INSYNC_REPLICAS", str(2 if options.brokers >= REPLICAS else 1))
     if options.http.host not in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):
         result.setdefault("OTTLA_ALLOWED_HOSTS", f"{options.http.host},127.0.0.1,localhost")
     return result

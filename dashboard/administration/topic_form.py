@@ -6,6 +6,7 @@ the field it is about, and nothing has changed by then.
 
 from __future__ import annotations
 
+import contextlib
 import types
 from typing import Any
 
@@ -22,6 +23,8 @@ from dashboard.models import Topic
 
 OWN_VALUE = "DYNAMIC_TOPIC_CONFIG"
 """Kafka's name for a value set on the topic itself."""
+COPIES = 3
+"""What a new topic should have: it lives through the loss of one, and goes on meanwhile."""
 _COARSER_UNITS = {".hours": 3_600_000, ".minutes": 60_000}
 _FIELDS_BY_CODE = {
     ErrorCode.INVALID_TOPIC_EXCEPTION: "name",
@@ -44,8 +47,15 @@ class BaseTopicForm(forms.ModelForm):
         self.creates = self.instance.topic_id == ""
         self.current: dict[str, str] = {}
         self.inherited: dict[str, str] = {}
-        if not self.creates:
+        if self.creates:
+            self._suggest_copies()
+        else:
             self._load_current()
+
+    def _suggest_copies(self) -> None:
+        """Three, or as many as there are brokers now."""
+        with contextlib.suppress(GatewayError):  # saving will say so
+            self.initial["replication_factor"] = min(COPIES, len(gateway().describe_cluster().brokers))
 
     def _load_current(self) -> None:
         """Start from the topic's own values in the cluster; inherited ones are shown as placeholders."""

@@ -54,8 +54,8 @@ def test_without_anything_it_is_safe_and_on_this_machine(tmp_path: Path) -> None
     assert found["ALLOWED_HOSTS"] == ["127.0.0.1", "localhost", "[::1]"]
     assert found["SESSION_COOKIE_HTTPONLY"] is True
     assert found["SESSION_COOKIE_SECURE"] is False, "or nobody could sign in at http://127.0.0.1"
-    assert found["OTTLA_BOOTSTRAP"] == ["127.0.0.1:9092"]
-    assert found["OTTLA_BOOTSTRAP_INTERNAL"] == ["127.0.0.1:19092"]
+    assert found["OTTLA_BOOTSTRAP"] == ["127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"]
+    assert found["OTTLA_BOOTSTRAP_INTERNAL"] == ["127.0.0.1:19092", "127.0.0.1:19093", "127.0.0.1:19094"]
     assert found["REDIS_URL"] == f"unix://{tmp_path}/valkey.sock?db=0"
     assert found["CELERY_ACCEPT_CONTENT"] == ["json"]
 

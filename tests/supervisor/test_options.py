@@ -7,11 +7,11 @@ import pytest
 from broker.supervisor.options import Endpoint, client_endpoints, internal_endpoints, options_from_environment
 
 
-def test_without_anything_it_is_one_broker_on_this_machine() -> None:
+def test_without_anything_it_is_three_brokers_on_this_machine() -> None:
     options = options_from_environment({})
     assert options.home == Path("var").absolute()
     assert (options.brokers, options.kafka, options.http, options.only) == (
-        1,
+        3,
         Endpoint("127.0.0.1", 9092),
         Endpoint("127.0.0.1", 8000),
         "",
@@ -45,7 +45,7 @@ def test_brokers_elsewhere_are_named_one_by_one() -> None:
         ({"OTTLA_KAFKA": "9092"}, "--kafka or OTTLA_KAFKA: '9092' is not HOST:PORT"),
         ({"OTTLA_HTTP": "localhost:0"}, "--http or OTTLA_HTTP"),
         ({"OTTLA_HTTP": "localhost:65536"}, "--http or OTTLA_HTTP"),
-        ({"OTTLA_KAFKA": "localhost:60000"}, "choose a port up to 55535"),
+        ({"OTTLA_KAFKA": "localhost:60000"}, "choose a port up to 55533"),
         ({"OTTLA_ONLY": "janitor"}, "--only or OTTLA_ONLY: 'janitor' is none of redis, broker"),
         ({"OTTLA_ONLY": "broker-0"}, "--only or OTTLA_ONLY"),
         ({"OTTLA_HOME": "/tmp/" + "x" * 120}, "--home .*: too long"),

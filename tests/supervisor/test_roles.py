@@ -18,7 +18,14 @@ def test_everything_is_one_of_each_and_as_many_brokers_as_asked_for() -> None:
 
 
 def test_a_given_redis_is_used_instead_of_one_of_our_own() -> None:
-    assert names(REDIS_URL="redis://cache:6379/0") == ["broker-1", "collector", "worker", "beat", "web", "demo"]
+    assert names(OTTLA_BROKERS="1", REDIS_URL="redis://cache:6379/0") == [
+        "broker-1",
+        "collector",
+        "worker",
+        "beat",
+        "web",
+        "demo",
+    ]
 
 
 def test_the_demo_is_started_only_when_it_is_asked_for() -> None:
@@ -50,6 +57,17 @@ def test_every_role_has_a_place_in_the_order_of_stopping() -> None:
     order = [sorted(roles) for phase in STOP_PHASES for roles, _ in phase.groups]
     assert order == [["web"], ["beat", "demo"], ["worker"], ["collector"], ["broker"], ["redis"]]
     assert {spec.role for spec in specs} == {role for roles in order for role in roles}
+
+
+@pytest.mark.parametrize(
+    ("brokers", "expected"), [("1", ("1", "1")), ("2", ("2", "1")), ("3", ("3", "2")), ("5", ("3", "2"))]
+)
+def test_new_topics_are_replicated_as_the_number_of_brokers_allows(brokers: str, expected: tuple[str, str]) -> None:
+    environ = {"OTTLA_BROKERS": brokers}
+    child = child_environment(options_from_environment(environ), environ)
+    assert (child["OTTLA_DEFAULT_REPLICATION_FACTOR"], child["OTTLA_MIN_INSYNC_REPLICAS"]) == expected
+    own = {**environ, "OTTLA_MIN_INSYNC_REPLICAS": "3"}
+    assert child_environment(options_from_environment(own), own)["OTTLA_MIN_INSYNC_REPLICAS"] == "3"
 
 
 def test_children_get_the_same_answers_but_not_the_password() -> None:
@@ -92,4 +110,4 @@ def test_the_worker_consumes_the_queue_of_every_broker_on_its_machine() -> None:
     assert argv[argv.index("--queues") + 1] == "ottla,maintenance.1,maintenance.2"
     assert argv[argv.index("--concurrency") + 1] == "3"
     (alone,) = service_specs(options_from_environment({"OTTLA_ONLY": "worker"}))
-    assert alone.argv[alone.argv.index("--queues") + 1] == "ottla,maintenance.1"
+    assert alone.argv[alone.argv.index("--queues") + 1] == "ottla,maintenance.1,maintenance.2,maintenance.3"

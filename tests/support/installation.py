@@ -57,6 +57,7 @@ class Installation:
         environment = {
             **inherited,
             "OTTLA_ADMIN_PASSWORD": ADMIN_PASSWORD,
+            "OTTLA_BROKERS": "1",
             "DJANGO_SETTINGS_MODULE": "dashboard.project.settings",
             **self._environment,
         }

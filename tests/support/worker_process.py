@@ -86,6 +86,7 @@ class WorkerProcess:
             **inherited,
             "DJANGO_SETTINGS_MODULE": "dashboard.project.settings",
             "PYTHONUNBUFFERED": "1",
+            "OTTLA_BROKERS": "1",
             **self._environment,
         }
 

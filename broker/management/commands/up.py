@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 
-from broker.supervisor.options import DEFAULT_HTTP, DEFAULT_KAFKA, ROLES
+from broker.supervisor.options import DEFAULT_BROKERS, DEFAULT_HTTP, DEFAULT_KAFKA, ROLES
 
 EPILOG = """\
 environment:
@@ -22,7 +22,8 @@ environment:
   OTTLA_KAFKA_ADVERTISED   HOST:PORT that clients are told, a comma list for several brokers
   OTTLA_<CONFIG>           any broker config in capitals with underscores, for example
                            OTTLA_NUM_PARTITIONS=4 or OTTLA_ACK_DURABILITY=os. Different from a broker
-                           run alone: group.initial.rebalance.delay.ms is 0 unless set
+                           run alone, unless set: group.initial.rebalance.delay.ms is 0, and with three brokers
+                           default.replication.factor is 3 and min.insync.replicas 2
   OTTLA_DEMO               true starts the demo workload too; it can be started and stopped on the overview
   OTTLA_ALLOWED_HOSTS      host names the web pages answer to, comma list
                            (default: 127.0.0.1, localhost, and the host of --http)
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--brokers", metavar="N", help="how many brokers (default 1)")
+        parser.add_argument("--brokers", metavar="N", help=f"how many brokers (default {DEFAULT_BROKERS})")
         parser.add_argument("--http", metavar="HOST:PORT", help=f"where the web pages are (default {DEFAULT_HTTP})")
         parser.add_argument(
             "--kafka",
