@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from bench.process import cpu_seconds, free_run_of_ports, rss_mb
 
@@ -21,7 +22,37 @@ BROKERS = 3
 STOP_SECONDS_MAX = 20
 
 
-class OttlaCluster:
+class RunningCluster:
+    """What three processes have in common, whosever they are; broker ids begin at 1."""
+
+    name: str
+    ports: list[int]
+    started_seconds: float
+    processes: dict[int, subprocess.Popen[Any]]
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    def kill(self, broker_id: int) -> None:
+        self.processes[broker_id].send_signal(signal.SIGKILL)
+
+    def stop(self, broker_id: int) -> None:
+        """Ask it to stop; does not wait."""
+        self.processes[broker_id].terminate()
+
+    def cpu_seconds(self) -> float:
+        return sum(cpu_seconds(process.pid) for process in self.processes.values())
+
+    def rss_mb(self) -> float:
+        return sum(rss_mb(process.pid) for process in self.processes.values())
+
+
+class OttlaCluster(RunningCluster):
     """``with OttlaCluster(OTTLA_ACK_DURABILITY="os") as cluster: …``; broker ids begin at 1.
 
     ``started_seconds`` is from the creation of the first process to the last ``ready`` line.
@@ -34,22 +65,14 @@ class OttlaCluster:
         self.ports = free_run_of_ports(BROKERS)
         self.home = Path(tempfile.mkdtemp(prefix="ottla-bench-"))
         self.started_seconds = 0.0
-        self._processes: dict[int, subprocess.Popen[str]] = {}
-
-    @property
-    def port(self) -> int:
-        return self.ports[0]
-
-    @property
-    def bootstrap(self) -> str:
-        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        self.processes = {}
 
     def __enter__(self) -> OttlaCluster:
         began = time.monotonic()
         try:
             for broker_id in range(1, BROKERS + 1):
                 self._spawn(broker_id)
-            for broker_id in self._processes:
+            for broker_id in self.processes:
                 self._wait_ready(broker_id)
         except BaseException:
             self.__exit__(None, None, None)
@@ -60,33 +83,20 @@ class OttlaCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes.values():
+        for process in self.processes.values():
             process.terminate()
-        for process in self._processes.values():
+        for process in self.processes.values():
             _end(process)
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def kill(self, broker_id: int) -> None:
-        self._processes[broker_id].send_signal(signal.SIGKILL)
-
-    def stop(self, broker_id: int) -> None:
-        """Ask it to stop; does not wait."""
-        self._processes[broker_id].terminate()
-
     def start_again(self, broker_id: int) -> None:
         """Returns when it accepts connections."""
-        _end(self._processes[broker_id])
+        _end(self.processes[broker_id])
         self._spawn(broker_id)
         self._wait_ready(broker_id)
 
-    def cpu_seconds(self) -> float:
-        return sum(cpu_seconds(process.pid) for process in self._processes.values())
-
-    def rss_mb(self) -> float:
-        return sum(rss_mb(process.pid) for process in self._processes.values())
-
     def _spawn(self, broker_id: int) -> None:
-        self._processes[broker_id] = subprocess.Popen(
+        self.processes[broker_id] = subprocess.Popen(
             [sys.executable, "-m", "broker", "--id", str(broker_id)],
             env={
                 **os.environ,
@@ -103,7 +113,7 @@ class OttlaCluster:
         )
 
     def _wait_ready(self, broker_id: int) -> None:
-        process = self._processes[broker_id]
+        process = self.processes[broker_id]
         assert process.stdout is not None
         if not any(line.startswith("ready") for line in iter(process.stdout.readline, "")):
             raise RuntimeError(f"broker {broker_id} ended before it was ready (exit {process.wait()})")

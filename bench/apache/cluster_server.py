@@ -7,7 +7,6 @@ replicas and a minimum of two in sync, as in production. Owns the processes and 
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -19,9 +18,9 @@ from types import TracebackType
 
 from bench.apache.class_path import environment
 from bench.apache.server import HEAP, JVM_FLAGS, READY_SECONDS_MAX
-from bench.process import cpu_seconds, free_ports, rss_mb
+from bench.cluster import BROKERS, RunningCluster
+from bench.process import free_ports
 
-BROKERS = 3
 STOP_SECONDS_MAX = 60
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -43,7 +42,7 @@ log.segment.delete.delay.ms=0
 """
 
 
-class ApacheCluster:
+class ApacheCluster(RunningCluster):
     """``with ApacheCluster(**{"log.flush.interval.messages": "1"}) as cluster: …``; broker ids begin at 1."""
 
     name = "Kafka"
@@ -53,20 +52,12 @@ class ApacheCluster:
         self.ports, controllers = free_ports(BROKERS), free_ports(BROKERS)
         self.home = Path(tempfile.mkdtemp(prefix="kafka-bench-"))
         self.started_seconds = 0.0
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.processes = {}
         voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(controllers, start=1))
         for node, (port, controller) in enumerate(zip(self.ports, controllers, strict=True), start=1):
             text = _PROPERTIES.format(node=node, voters=voters, port=port, controller=controller, home=self.home)
             text += "".join(f"{name}={value}\n" for name, value in properties.items())
             self._config(node).write_text(text)
-
-    @property
-    def port(self) -> int:
-        return self.ports[0]
-
-    @property
-    def bootstrap(self) -> str:
-        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
 
     def __enter__(self) -> ApacheCluster:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
@@ -87,29 +78,16 @@ class ApacheCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes.values():
+        for process in self.processes.values():
             process.kill()  # a controller without a quorum would wait for it
             process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def kill(self, broker_id: int) -> None:
-        self._processes[broker_id].send_signal(signal.SIGKILL)
-
-    def stop(self, broker_id: int) -> None:
-        """Ask it to stop; does not wait."""
-        self._processes[broker_id].terminate()
-
     def start_again(self, broker_id: int) -> None:
         """Returns when it accepts connections."""
-        self._processes[broker_id].wait(timeout=STOP_SECONDS_MAX)
+        self.processes[broker_id].wait(timeout=STOP_SECONDS_MAX)
         self._spawn(broker_id)
         self._wait_ready(broker_id)
-
-    def cpu_seconds(self) -> float:
-        return sum(cpu_seconds(process.pid) for process in self._processes.values())
-
-    def rss_mb(self) -> float:
-        return sum(rss_mb(process.pid) for process in self._processes.values())
 
     def _config(self, node: int) -> Path:
         return self.home / f"server-{node}.properties"
@@ -123,7 +101,7 @@ class ApacheCluster:
 
     def _spawn(self, node: int) -> None:
         with (self.home / f"server-{node}.log").open("ab") as log_file:
-            self._processes[node] = subprocess.Popen(
+            self.processes[node] = subprocess.Popen(
                 ["java", *HEAP, *JVM_FLAGS, "kafka.Kafka", str(self._config(node))],
                 env=self._environment,
                 stdout=log_file,
@@ -132,7 +110,7 @@ class ApacheCluster:
 
     def _wait_ready(self, node: int) -> None:
         deadline = time.monotonic() + READY_SECONDS_MAX
-        while time.monotonic() < deadline and self._processes[node].poll() is None:
+        while time.monotonic() < deadline and self.processes[node].poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.ports[node - 1]), timeout=1).close()
             except OSError:
