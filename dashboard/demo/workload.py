@@ -21,6 +21,8 @@ from dashboard.demo.names import CURRENT_GROUP, LAGGING_GROUP, METRICS_TOPIC, PR
 TICK_SECONDS = 1.0
 PROCESSES_EVERY_TICKS = 3
 ARCHIVED_PER_SECOND = 6
+REPLICAS = 3
+"""Of each topic, or as many as there are brokers."""
 
 
 async def run(bootstrap: str, stopping: asyncio.Event) -> None:
@@ -48,8 +50,9 @@ async def _create_topics(bootstrap: str) -> None:
     try:
         await admin.start()
         present = set(await admin.list_topics())
+        replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
         missing = [
-            NewTopic(name, partitions, 1, topic_configs=TOPIC_CONFIGS)
+            NewTopic(name, partitions, replicas, topic_configs=TOPIC_CONFIGS)
             for name, partitions in TOPICS.items()
             if name not in present
         ]
