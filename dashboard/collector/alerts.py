@@ -17,6 +17,8 @@ ALERTS_MAX = 100
 HELD_LONG_MS = 60_000
 """Clients' transactions last one minute unless they ask for more: who holds readers back for longer is worth a look."""
 NAMES_SHOWN_MAX = 3
+LACKING_NAMED_MAX = 3
+"""Topics that lack replicas and have an alert each; of more there is one."""
 GROUP_TROUBLE = {
     "stalled": "Group {} has stalled",
     "stopped": "Group {} has no readers",
@@ -48,7 +50,13 @@ def cluster_alerts(
 ) -> Iterable[AlertRow]:
     for broker in brokers:
         yield from _broker_alerts(broker)
-    for topic in topics:
+    known = list(topics)
+    lacking = [topic for topic in known if topic.under_replicated and not topic.under_min_isr]
+    if len(lacking) > LACKING_NAMED_MAX:
+        yield _many_lacking(lacking)
+    elif lacking:
+        yield from (_lacking(topic) for topic in lacking)
+    for topic in known:
         yield from _topic_alerts(topic, now_ms)
     for group in groups:
         if group.level in ("warn", "bad") and group.verdict in GROUP_TROUBLE:
@@ -124,14 +132,6 @@ def _topic_alerts(topic: TopicRow, now_ms: int) -> Iterable[AlertRow]:
                 f"Fewer than min.insync.replicas={topic.min_isr} are in sync{_without(topic)}. "
                 "Reading goes on, of what was acknowledged; nothing of that is lost."
             ),
-            link=f"topic:{topic.name}",
-        )
-    elif topic.under_replicated:
-        yield AlertRow(
-            name=f"topic-under-replicated:{topic.name}",
-            level="warn",
-            title=f"{_partitions(topic.under_replicated)} of {topic.name} {'lacks' if topic.under_replicated == 1 else 'lack'} a replica in sync",
-            text=f"Reads and writes go on with fewer copies than asked for{_without(topic)}.",
             link=f"topic:{topic.name}",
         )
     if topic.held_since_ms >= 0 and now_ms - topic.held_since_ms >= HELD_LONG_MS and not topic.internal:
@@ -220,11 +220,37 @@ def _group_part(groups: Iterable[GroupRow]) -> str:
     return ", ".join(parts)
 
 
+def _lacking(topic: TopicRow) -> AlertRow:
+    verb = "lacks" if topic.under_replicated == 1 else "lack"
+    return AlertRow(
+        name=f"topic-under-replicated:{topic.name}",
+        level="warn",
+        title=f"{_partitions(topic.under_replicated)} of {topic.name} {verb} a replica in sync",
+        text=f"Reads and writes go on with fewer copies than asked for{_without(topic)}.",
+        link=f"topic:{topic.name}",
+    )
+
+
+def _many_lacking(topics: Sequence[TopicRow]) -> AlertRow:
+    """A broker that is gone is missed by every topic: that is one thing to look at."""
+    missing = sorted({broker for topic in topics for broker in topic.missing})
+    return AlertRow(
+        name="topic-under-replicated",
+        level="warn",
+        title=f"{_partitions(sum(topic.under_replicated for topic in topics))} of {len(topics)} topics lack a replica in sync",
+        text=f"Reads and writes go on with fewer copies than asked for{_named(missing)}.",
+        link="replication",
+    )
+
+
 def _without(topic: TopicRow) -> str:
-    if not topic.missing:
+    return _named(topic.missing)
+
+
+def _named(missing: Sequence[int]) -> str:
+    if not missing:
         return ""
-    named = ", ".join(map(str, topic.missing))
-    return f": without broker{'' if len(topic.missing) == 1 else 's'} {named}"
+    return f": without broker{'' if len(missing) == 1 else 's'} {', '.join(map(str, missing))}"
 
 
 def _partitions(count: int) -> str:

@@ -129,11 +129,16 @@ class ClusterModel:
 
     @property
     def sampled(self) -> dict[int, int]:
-        return {broker_id: known.mirror.sampled_at_ms for broker_id, known in self._known.items()}
+        return {one: known.mirror.sampled_at_ms for one, known in self._known.items() if not self._is_retired(one)}
 
     @property
     def offline(self) -> list[int]:
-        return sorted(broker_id for broker_id, known in self._known.items() if not known.online)
+        return sorted(one for one, known in self._known.items() if not known.online and not self._is_retired(one))
+
+    def _is_retired(self, broker_id: int) -> bool:
+        """Taken out of the cluster and silent: nobody waits for its word."""
+        entry = self._control.registrations.get(broker_id)
+        return entry is not None and entry.state == "decommissioned" and not self._known[broker_id].online
 
     # What pages see --------------------------------------------------------------------------------
 
@@ -339,8 +344,8 @@ class ClusterModel:
         registered = self._control.registrations
         ids = sorted({*self._known, *registered, *self.walk.brokers})
         counted = [one for one in ids if one not in registered or registered[one].live]
-        replicas = sum(counts.replicas for counts in self.walk.brokers.values())
-        led = sum(counts.leaders for counts in self.walk.brokers.values())
+        replicas = sum(self.walk.counts(one).replicas for one in counted)
+        led = sum(self.walk.counts(one).leaders for one in counted)
         unheard = _Known(mirror=BrokerMirror(-1), trouble="The collector has not been told its address.")
         self.brokers = {}
         for broker_id in ids:

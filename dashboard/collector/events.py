@@ -52,7 +52,9 @@ class EventBook:
             kind: EventKind = "leader" if now.leader >= 0 else "no leader"
             self._add(kind, now.cause, _one(was.leader), _one(now.leader), place, at_ms)
         if set(was.isr) != set(now.isr):
-            self._add("isr", now.cause, sorted(was.isr), sorted(now.isr), place, at_ms)
+            lost = [broker for broker in sorted(was.isr) if broker not in now.isr]
+            gained = [broker for broker in sorted(now.isr) if broker not in was.isr]
+            self._add("isr", now.cause, lost, gained, place, at_ms)
         if was.target_replicas != now.target_replicas or was.replicas != now.replicas:
             self._add("replicas", now.cause, was.replicas, now.target_replicas, place, at_ms)
 

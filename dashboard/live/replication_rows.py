@@ -20,7 +20,7 @@ class FollowerLag(msgspec.Struct, frozen=True, array_like=True):
     lag: int | None = None
     """Records the follower has still to fetch."""
     caught_up_ms: int = -1
-    """When it last had everything, by the leader's clock; 0 while it has, -1 when it never had."""
+    """When it last had everything, by the leader's clock; -1 while it has, and when that is not known."""
 
 
 class PartitionRow(Row, frozen=True, tag="partition"):
@@ -256,8 +256,9 @@ class EventRow(Row, frozen=True, tag="event"):
     cause: str = ""
     """The controller's code; empty when it was not told."""
     before: list[int] = []
-    """Brokers: the leader before (or none), or who was in sync, or who kept it."""
+    """Brokers: the leader before (or none), or who fell out of sync, or who kept it."""
     after: list[int] = []
+    """The leader since, or who is in sync again, or who keeps it when the move is done."""
     count: int = 0
     """Partitions this happened to."""
     places: list[EventPlace] = []

@@ -184,7 +184,8 @@ def broker_list(ids: list[int], missing_from: list[int] | None = None) -> SafeSt
 
 @register.simple_tag
 def age(source: int | str = "all") -> SafeString:
-    """The freshness badge of a card or table; live.js keeps it counting. ``source``: a broker id or ``all``."""
+    """The freshness badge of a card or table; live.js keeps it counting. ``source``: a broker id, ``all``, or
+    ``answering`` for what those that answer tell of the whole cluster."""
     return format_html('<span class="ot-age" data-age="{}" hidden></span>', source)
 
 

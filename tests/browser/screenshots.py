@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tests.browser.chromium import Browser, Page, Theme, chromium, collect_errors, sign_in
@@ -25,6 +26,11 @@ SETTLE_MS = 1_500
 """For the first pushes, so that charts and ages are there."""
 TRAFFIC_SECONDS = 45.0
 """Long enough for verdicts, which compare half minutes."""
+
+BROKERS = 3
+FAILING = 2
+FAILURE_SECONDS = 20.0
+"""A session timeout, and time for the others to take over."""
 
 PAGES = {
     "overview": "/",
@@ -119,22 +125,53 @@ WALKS: dict[str, Callable[[Page], None]] = {
     "group-reset-done": _finish_reset,
 }
 """Pages whose address nobody knows beforehand: they are walked to."""
-FIRST_RUN = ("topics", "groups", "clients", "client-metrics", "transactions", "jobs")
+FIRST_RUN = (
+    "topics",
+    "replication",
+    "controller",
+    "brokers",
+    "groups",
+    "clients",
+    "client-metrics",
+    "transactions",
+    "jobs",
+)
 """What they show while there is nothing to show."""
+
+FAILURE_PAGES = {
+    "failure-overview": "/",
+    "failure-replication": "/replication/",
+    "failure-controller": "/controller/",
+    "failure-brokers": "/brokers/",
+    "failure-broker": f"/brokers/{FAILING}/",
+    "failure-topic": "/topics/orders/",
+    "failure-topics": "/topics/",
+    "failure-elect-leaders": "/replication/elect-leaders/",
+    "failure-rolling-restart": "/brokers/rolling-restart/",
+}
+"""While one broker of three does not answer."""
 
 
 def main() -> None:
     arguments = _arguments()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    everything = {**PAGES, **WALKS}
-    wanted = {name: everything[name] for name in arguments.only.split(",")} if arguments.only else everything
-    with _installation(arguments) as (url, password, traffic), chromium() as browser:
+    chosen = arguments.only.split(",") if arguments.only else [*PAGES, *WALKS, *FAILURE_PAGES]
+    wanted: dict[str, str | Callable[[Page], None]] = {
+        name: how for name, how in {**PAGES, **WALKS}.items() if name in chosen
+    }
+    during_failure = {name: url for name, url in FAILURE_PAGES.items() if name in chosen}
+    with _installation(arguments) as (url, password, traffic, failure), chromium() as browser:
         if not arguments.only:
             _take_first_run(browser, url, password, arguments.output)
         with traffic():
             for theme in THEMES:
                 for width in WIDTHS:
                     _take(browser, url, password, wanted, theme, width, arguments.output)
+            if failure is not None and during_failure:
+                with failure():
+                    for theme in THEMES:
+                        for width in WIDTHS:
+                            _take(browser, url, password, during_failure, theme, width, arguments.output)
     print(f"pictures are in {arguments.output}")
 
 
@@ -143,34 +180,41 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="a running installation (default: start one with traffic)")
     parser.add_argument("--password", default=os.environ.get("OTTLA_ADMIN_PASSWORD", ADMIN_PASSWORD))
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--only", metavar="PAGE,…", help=f"some of: {', '.join([*PAGES, *WALKS])}")
+    parser.add_argument("--only", metavar="PAGE,…", help=f"some of: {', '.join([*PAGES, *WALKS, *FAILURE_PAGES])}")
     return parser.parse_args()
 
 
 @contextmanager
 def _installation(arguments: argparse.Namespace) -> Iterator[tuple]:
-    """(address, password, a context manager that makes traffic)."""
+    """(address, password, context managers that make traffic and a failure)."""
     if arguments.url:
-        yield arguments.url.rstrip("/"), arguments.password, _no_traffic
+        yield arguments.url.rstrip("/"), arguments.password, nullcontext, None
         return
     with (
         tempfile.TemporaryDirectory(prefix="ottla-screenshots-") as directory,
-        Installation(Path(directory) / "home") as ottla,
+        Installation(Path(directory) / "home", OTTLA_BROKERS=str(BROKERS)) as ottla,
     ):
-        yield ottla.url, ADMIN_PASSWORD, lambda: _traffic(ottla.bootstrap)
+        yield ottla.url, ADMIN_PASSWORD, lambda: _traffic(ottla), lambda: _failure(ottla)
 
 
 @contextmanager
-def _traffic(bootstrap: str) -> Iterator[None]:
-    with Workload(bootstrap):
+def _failure(ottla: Installation) -> Iterator[None]:
+    """One broker hangs, until the others have taken over."""
+    pid = ottla.service_pid(f"broker-{FAILING}")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(FAILURE_SECONDS)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def _traffic(ottla: Installation) -> Iterator[None]:
+    with Workload(ottla.bootstrap, brokers=BROKERS):
         print(f"letting real clients run for {TRAFFIC_SECONDS:g} s")
         time.sleep(TRAFFIC_SECONDS)
         yield
-
-
-@contextmanager
-def _no_traffic() -> Iterator[None]:
-    yield
 
 
 def _take_first_run(browser: Browser, url: str, password: str, output: Path) -> None:

@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from broker.client.blocking import Client
 
-TOPICS = {"orders": 6, "payments": 3, "shipments": 1, "ledger": 2}
+TOPICS = {"orders": (6, 3), "payments": (3, 3), "shipments": (1, 1), "ledger": (2, 2)}
+"""Partitions and copies of each; of copies no more than there are brokers."""
 ARCHIVE = "archive"
 ARCHIVE_CONFIG = {"segment.bytes": str(2**20), "retention.ms": str(7 * 86_400_000), "retention.bytes": str(9 * 2**20)}
 ARCHIVE_RECORDS = 160
@@ -26,8 +27,9 @@ PAUSE_SECONDS = 0.05
 class Workload:
     """``with Workload(bootstrap): …`` writes orders and payments and reads them with ``billing`` and ``search-indexer``."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, *, brokers: int = 1) -> None:
         self._bootstrap = bootstrap
+        self._brokers = brokers
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._produce),
@@ -40,7 +42,9 @@ class Workload:
 
     def __enter__(self) -> Workload:
         admin = AdminClient({"bootstrap.servers": self._bootstrap})
-        created = admin.create_topics([NewTopic(name, count, 1) for name, count in TOPICS.items()])
+        created = admin.create_topics(
+            [NewTopic(name, count, min(copies, self._brokers)) for name, (count, copies) in TOPICS.items()]
+        )
         for future in created.values():
             future.result(10)
         admin.create_topics([NewTopic(ARCHIVE, 1, 1, config=ARCHIVE_CONFIG)])[ARCHIVE].result(10)

@@ -39,6 +39,10 @@ class Installation:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self._kafka_port}"
 
+    def bootstrap_of(self, broker_id: int) -> str:
+        """Of one of several brokers (``OTTLA_BROKERS``)."""
+        return f"127.0.0.1:{self._kafka_port + broker_id - 1}"
+
     @property
     def screen(self) -> str:
         return self._output.read_text(errors="replace")

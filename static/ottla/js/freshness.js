@@ -27,18 +27,19 @@ export function setConnection(state) {
   tick();
 }
 
-// When a broker's numbers were taken; "all" is the oldest of all brokers.
+// When a broker's numbers were taken; "all" is the oldest of all brokers, "answering" of those that answer: what is told of the
+// whole cluster by whoever is there is not stale because one is not.
 function sampledAt(source) {
-  if (source === "all") {
-    const times = Object.values(pulse.sampled).filter((at) => at > 0);
-    return times.length ? Math.min(...times) : 0;
+  if (source === "all" || source === "answering") {
+    const told = Object.entries(pulse.sampled).filter(([id, at]) => at > 0 && (source === "all" || !pulse.offline.has(id)));
+    return told.length ? Math.min(...told.map(([, at]) => at)) : source === "all" ? 0 : sampledAt("all");
   }
   return pulse.sampled[source] ?? 0;
 }
 
 function isStale(source) {
   const at = sampledAt(source);
-  const offline = source === "all" ? pulse.offline.size > 0 : pulse.offline.has(source);
+  const offline = source === "all" ? pulse.offline.size > 0 : pulse.offline.has(source);  // never of "answering"
   return offline || at <= 0 || now() - at > STALE_MS;
 }
 
