@@ -8,7 +8,7 @@ from typing import Any
 from django.http import QueryDict
 
 from dashboard.live.replication_rows import ReplicaRow
-from dashboard.live.state import CLUSTER, BrokerRow, HeadRow, broker_scope
+from dashboard.live.state import CLUSTER, BrokerRow, HeadRow, Row, broker_scope
 from dashboard.live.view import Fragment, View
 from dashboard.pages.ids import row_id
 from dashboard.pages.listing import Column, Listing
@@ -127,13 +127,17 @@ class BrokerPage:
         if scope == CLUSTER:
             return {"broker-verdict", "broker-tiles", "broker-facts"} if self._scope in changed else set()
         known, now = before.rows(scope), after.rows(scope)
-        if any((key in known) != (key in now) for key in changed):
+        if any(self._shows(known.get(key)) != self._shows(now.get(key)) for key in changed):
             self.arrange(after)
             return set(BROKER_TARGETS)
         found = {target for target, key in self._row_ids.items() if key in changed}
         if any(key.startswith("replica:") and _summary(known[key]) != _summary(now[key]) for key in changed):
             found |= {"broker-chips", "broker-verdict"}
         return found
+
+    def _shows(self, row: Row | None) -> tuple[bool, bool]:
+        """(whether it is there, whether it passes the filter)."""
+        return row is not None, isinstance(row, ReplicaRow) and _is_shown(row, self.show)
 
     def broker(self, view: View) -> BrokerRow | None:
         row = view.row(CLUSTER, self._scope)

@@ -89,6 +89,8 @@ class ClusterModel:
         self._configs: dict[str, TopicSample] = {}
         self._moved = True
         """A leader, an in-sync set or a replica moved since the last walk."""
+        self._news = False
+        """Some partition's row changed since the last walk: an idle cluster costs no walk."""
         self._walked_at_ms = 0
         self._readers: dict[str, set[str]] = {}
         """Topic → groups with an offset on it or a partition of it."""
@@ -219,6 +221,7 @@ class ClusterModel:
             if was != row:
                 rows[partition] = row
                 changed.add(topic)
+                self._news = True
                 self._moved = self._moved or was is None or was.placement != row.placement
                 self.events.note(was, row, self._newest_ms())
         return changed
@@ -333,9 +336,9 @@ class ClusterModel:
 
     def _walk_if_due(self) -> bool:
         now_ms = self._newest_ms()
-        if not self._moved and now_ms - self._walked_at_ms < WALK_MS:
+        if not self._moved and not (self._news and now_ms - self._walked_at_ms >= WALK_MS):
             return False
-        self._moved, self._walked_at_ms = False, now_ms
+        self._moved, self._news, self._walked_at_ms = False, False, now_ms
         self.walk = walk(row for rows in self.partitions.values() for row in rows.values())
         return True
 

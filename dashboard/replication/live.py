@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from dashboard.live import rendering
 from dashboard.live.replication_rows import EventRow, LinkRow, PartitionRow, ReplicationRow
-from dashboard.live.state import CLUSTER, EVENTS, REPLICATION, BrokerRow, HeadRow
+from dashboard.live.state import CLUSTER, EVENTS, REPLICATION, BrokerRow, HeadRow, Row
 from dashboard.live.view import Fragment, View
 from dashboard.pages.listing import Column, Listing
 from dashboard.replication.matrix import matrix
@@ -130,12 +130,16 @@ class ReplicationPage:
             found.add("replication-matrix")
         partitions = {key for key in changed if ":partition:" in key}
         known, now = before.rows(REPLICATION), after.rows(REPLICATION)
-        if any((key in known) != (key in now) for key in partitions):
+        if any(self._shows(known.get(key)) != self._shows(now.get(key)) for key in partitions):
             self.arrange(after)
             found |= {"replication-body", "replication-foot"}
         elif partitions & set(self._keys):
             found.add("replication-body")
         return found
+
+    def _shows(self, row: Row | None) -> bool:
+        """Whether it is there and passes the filter."""
+        return isinstance(row, PartitionRow) and _is_shown(row, self.show)
 
     def fragment(self, view: View, target: str) -> Fragment | None:
         if target not in TARGETS:

@@ -111,6 +111,12 @@ def test_a_failed_leader_is_replaced_on_the_page_in_time_and_never_doubled(page:
         )
     assert errors == []
     expect(page.locator("#topic-verdict")).to_contain_text(f"All {PARTITIONS} partitions in sync", timeout=SOON_MS)
+    page.goto(f"/replication/?q={TOPIC}")
+    expect(page.locator("#replication-events")).to_contain_text("The leader failed", timeout=SOON_MS)
+    expect(page.locator("#replication-events")).to_contain_text("Out of sync")
+    page.goto("/controller/")
+    expect(page.locator("#controller-verdict")).to_contain_text("decides since", timeout=SOON_MS)
+    expect(page.locator("#controller-elections tbody tr")).not_to_have_count(0)
 
 
 def wait_elected(cluster: Installation, failing: int, partitions: list[int]) -> int:
@@ -124,15 +130,6 @@ def wait_elected(cluster: Installation, failing: int, partitions: list[int]) -> 
 
     wait_until(all_elected, "every partition has another leader", seconds=SOON_MS / 1000)
     return time.time_ns() // 1_000_000
-
-
-def test_the_timeline_and_the_controller_page_tell_of_the_failure(page: Page) -> None:
-    page.goto("/replication/?q=failover")
-    expect(page.locator("#replication-events")).to_contain_text("The leader failed", timeout=SOON_MS)
-    expect(page.locator("#replication-events")).to_contain_text("Out of sync")
-    page.goto("/controller/")
-    expect(page.locator("#controller-verdict")).to_contain_text("decides since", timeout=SOON_MS)
-    expect(page.locator("#controller-elections tbody tr")).not_to_have_count(0)
 
 
 def test_a_partition_is_moved_as_planned(page: Page, cluster: Installation) -> None:
@@ -158,14 +155,16 @@ def test_a_partition_is_moved_as_planned(page: Page, cluster: Installation) -> N
 
 
 def test_preferred_leaders_are_elected_from_the_page(page: Page, cluster: Installation) -> None:
-    """After the failure others lead what the failed broker is meant to lead."""
-    page.goto("/replication/elect-leaders/?topic=failover")
-    button = page.get_by_role("button", name="Elect the preferred leaders")
-    if button.count():
-        button.click()
-        expect(page.locator("body")).to_contain_text("led by the preferred replica again")
+    """A partition whose replicas were put into another order is led by the one that was first before."""
+    create(cluster, "elected", 1, 3)
+    first, *others = partitions_of(cluster, "elected")[0].replicas
+    order = [*others, first]
+    page.goto(f"/replication/reassign/?topic=elected&to=exactly&replicas={','.join(map(str, order))}")
+    page.get_by_role("button", name="Move the partitions").click()
     wait_until(
-        lambda: all(one.leader == one.replicas[0] for one in partitions_of(cluster, TOPIC).values()),
-        "every partition is led by its first replica",
-        seconds=30,
+        lambda: list(partitions_of(cluster, "elected")[0].replicas) == order, "the order is the new one", seconds=30
     )
+    page.goto("/replication/elect-leaders/?topic=elected")
+    page.get_by_role("button", name="Elect the preferred leaders").click()
+    expect(page.locator("body")).to_contain_text("1 partition led by the preferred replica again.")
+    wait_until(lambda: partitions_of(cluster, "elected")[0].leader == order[0], "its first replica leads", seconds=30)
