@@ -195,5 +195,6 @@ def _brokers(view: View) -> list[BrokerRow]:
     return [row for row in view.rows(CLUSTER).values() if isinstance(row, BrokerRow)]
 
 
-def _answering(view: View) -> list[tuple[int, bool, str]]:
-    return sorted((row.id, row.online, row.state) for row in _brokers(view))
+def _answering(view: View) -> list[tuple[object, ...]]:
+    """What the matrix shows of each broker itself."""
+    return [(row.id, row.online, row.state, row.leaders, bool(row.replicas)) for row in _brokers(view)]
