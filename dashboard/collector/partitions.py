@@ -134,5 +134,5 @@ def _followers(placed: PartitionSample, told: PartitionSample, source: int) -> l
             continue
         end, caught_up_ms = said.get(broker, (-1, -1))
         lag = max(0, told.log_end_offset - end) if end >= 0 <= told.log_end_offset else None
-        rows.append(FollowerLag(broker, lag, caught_up_ms if caught_up_ms > 0 else -1))
+        rows.append(FollowerLag(broker, lag, caught_up_ms))
     return rows

@@ -20,7 +20,7 @@ class FollowerLag(msgspec.Struct, frozen=True, array_like=True):
     lag: int | None = None
     """Records the follower has still to fetch."""
     caught_up_ms: int = -1
-    """When it last had everything, by the leader's clock; -1 while it has, and when that is not known."""
+    """When it last had everything, by the leader's clock; 0 while it has, -1 when it never had."""
 
 
 class PartitionRow(Row, frozen=True, tag="partition"):
