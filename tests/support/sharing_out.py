@@ -15,6 +15,7 @@ TOGETHER = ("tests/browser",)
 """Packages whose files share something dear."""
 FIRST = (
     "tests/browser",
+    "tests/faults",
     "tests/interop",
     "tests/project/test_compose.py",
     "tests/supervisor/test_up.py",
