@@ -27,7 +27,7 @@ from broker.cluster.image import EMPTY_IMAGE, ImageDelta
 from broker.cluster.loss_reports import LossReports
 from broker.cluster.records import CorruptRecord
 from broker.cluster.registration import DataStanding
-from broker.cluster.store_choice import metadata_store
+from broker.cluster.store_choice import metadata_store, store_kind
 from broker.config.broker import BrokerConfig
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
@@ -266,7 +266,7 @@ class Broker:
             network=self._network_facts,
             log_dir=str(self.config.data_directory),
             ack_durability=self.config.ack_durability,
-            store="sqlite",
+            store=store_kind(self.config),
         )
 
     def _hurry_telemetry(self, delta: ImageDelta) -> None:

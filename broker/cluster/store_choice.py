@@ -11,6 +11,11 @@ from broker.metadata.sqlite import SqliteStore
 from broker.metadata.store import MetadataStore
 
 
+def store_kind(config: BrokerConfig) -> str:
+    """What people are told that it is: ``sqlite`` or ``zookeeper``."""
+    return "zookeeper" if config.metadata else "sqlite"
+
+
 def metadata_store(config: BrokerConfig, clock: Clock) -> MetadataStore:
     if not config.metadata:
         return SqliteStore(Path(config.home) / "metadata.sqlite3", clock=clock)
