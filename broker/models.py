@@ -18,6 +18,8 @@ class JobRun(models.Model):
     class Kind(models.TextChoices):
         RETENTION = "retention", "Retention"
         COMPACTION = "compaction", "Compaction"
+        REBALANCE = "broker.rebalance", "Evening out"
+        DECOMMISSION = "broker.decommission", "Decommissioning"
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting for a worker"
@@ -31,6 +33,8 @@ class JobRun(models.Model):
         PERSON = "person", "A person"
         COMMAND = "command", "Command line"
 
+    IN_TURNS = (Kind.REBALANCE, Kind.DECOMMISSION)
+    """Work on the whole cluster, which another worker takes up where the last one let go or died."""
     FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
     kind = models.CharField(max_length=32, choices=Kind.choices)
@@ -50,6 +54,7 @@ class JobRun(models.Model):
     error = models.TextField(blank=True)
     detail = models.JSONField(default=dict, blank=True)
     cancel_requested = models.BooleanField(default=False)
+    pause_requested = models.BooleanField(default=False)
 
     class Meta:
         ordering = ("-queued_at", "-id")
@@ -65,11 +70,17 @@ class JobRun(models.Model):
                 condition=models.Q(state="running"),
                 name="jobrun_one_running_per_broker",
             ),
+            models.UniqueConstraint(
+                fields=("kind",),
+                condition=models.Q(state="running", broker_id__isnull=True),
+                name="jobrun_one_running_of_the_cluster",
+            ),
         )
 
     def __str__(self) -> str:
         where = f" of {self.topic}" if self.topic else ""
-        return f"{self.get_kind_display()}{where} on broker {self.broker_id}: {self.get_state_display().lower()}"
+        on = "" if self.broker_id is None else f" on broker {self.broker_id}"
+        return f"{self.get_kind_display()}{where}{on}: {self.get_state_display().lower()}"
 
     @property
     def is_finished(self) -> bool:
@@ -78,6 +89,10 @@ class JobRun(models.Model):
     @property
     def can_be_cancelled(self) -> bool:
         return not self.is_finished and not self.cancel_requested
+
+    @property
+    def can_be_paused(self) -> bool:
+        return self.kind in self.IN_TURNS and self.can_be_cancelled
 
     @property
     def duration(self) -> timedelta | None:

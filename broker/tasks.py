@@ -7,15 +7,17 @@ workers at once: claiming the row decides who works (``jobs/runs.py``), and the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task
 from celery.signals import celeryd_init
 from django.conf import settings
 from django.db import transaction
 
-from broker.jobs import brokers, compaction, compaction_schedule, retention, runs
+from broker.jobs import brokers, compaction, compaction_schedule, rebalance, retention, runs
+from broker.jobs.turns import TURN_SECONDS_MAX, Outcome
 from broker.jobs.worker_step import WorkerHeartbeat
 from broker.models import JobRun
 from broker.supervisor.queues import maintenance_queue
@@ -34,6 +36,10 @@ COMPACTION_HARD_SECONDS_MAX = 3_400
 COMPACTION_PICKED_UP_SECONDS_MAX = 300
 """A queue that no worker consumes gets another message only so often."""
 
+TURN_SOFT_SECONDS_MAX = 900
+TURN_HARD_SECONDS_MAX = 960
+
+assert TURN_SECONDS_MAX < TURN_SOFT_SECONDS_MAX < TURN_HARD_SECONDS_MAX
 assert compaction.RUN_SECONDS_MAX < COMPACTION_SOFT_SECONDS_MAX < COMPACTION_HARD_SECONDS_MAX
 assert SOFT_SECONDS_MAX < HARD_SECONDS_MAX < runs.RUN_SECONDS_MAX
 
@@ -53,6 +59,8 @@ def install_heartbeat(instance: Any = None, **_: Any) -> None:
 def scheduled_retention() -> list[int]:
     """Beat's half-minute round: one run per broker. Returns the ids of the runs."""
     runs.release_lost()
+    for lost in runs.requeue_lost():
+        _send_turn(lost.kind, lost.pk)
     runs.expire_queued(JobRun.Kind.RETENTION, timedelta(seconds=2 * RETENTION_INTERVAL_SECONDS))
     jobs = [runs.queue(JobRun.Kind.RETENTION, broker_id) for broker_id in brokers.internal_addresses()]
     if len(jobs) == 1:
@@ -137,6 +145,33 @@ def request_compaction(requested_by: str, *, topic: str = "", broker_id: int | N
     for job in jobs:
         transaction.on_commit(lambda job=job: _send_compaction(job))  # type: ignore[misc]
     return jobs
+
+
+@shared_task(name="broker.rebalance_run", soft_time_limit=TURN_SOFT_SECONDS_MAX, time_limit=TURN_HARD_SECONDS_MAX)
+def run_rebalance(job_id: int) -> str:
+    """One turn of a run that evens the cluster out; see ``jobs/turns.py``."""
+    return _take_turn(job_id, rebalance.run_rebalance)
+
+
+@shared_task(name="broker.decommission_run", soft_time_limit=TURN_SOFT_SECONDS_MAX, time_limit=TURN_HARD_SECONDS_MAX)
+def run_decommission(job_id: int) -> str:
+    """One turn of a run that empties a broker."""
+    return _take_turn(job_id, rebalance.run_decommission)
+
+
+def _take_turn(job_id: int, take: Callable[[JobRun], Outcome]) -> str:
+    job = runs.claim(job_id)
+    if job is None:
+        logger.info("run %d is not ours: taken, cancelled or gone", job_id)
+        return ""
+    outcome = take(job)
+    if outcome is Outcome.AGAIN:
+        _send_turn(job.kind, job.pk)
+    return outcome.value
+
+
+def _send_turn(kind: str, job_id: int) -> None:
+    current_app.send_task(f"{kind}_run", (job_id,))
 
 
 def _send_compaction(job: JobRun) -> None:

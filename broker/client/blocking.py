@@ -140,6 +140,12 @@ class Client:
         """``None``: all partitions that another than the preferred replica leads."""
         return self._run(lambda client: client.placement.elect_leaders(partitions, unclean=unclean))
 
+    def log_sizes(self, broker_id: int) -> dict[TopicPartition, int]:
+        return self._run(lambda client: client.placement.log_sizes(broker_id))
+
+    def unregister_broker(self, broker_id: int) -> None:
+        self._run(lambda client: client.placement.unregister_broker(broker_id))
+
     # Configs ---------------------------------------------------------------------------------------
 
     def describe_topic_configs(self, name: str) -> list[ConfigEntry]:
@@ -390,6 +396,9 @@ class Client:
             lambda client: client.internal.apply_retention(actions, broker_id=broker_id),
             extra_seconds=RETENTION_TIMEOUT_SECONDS,
         )
+
+    def set_broker_state(self, broker_id: int, state: str) -> None:
+        self._run(lambda client: client.internal.set_broker_state(broker_id, state))
 
     def connections(
         self,

@@ -88,6 +88,22 @@ class PlacementClient:
             for one in topic.partition_result
         }
 
+    async def log_sizes(self, broker_id: int) -> dict[TopicPartition, int]:
+        """Bytes of each replica a broker keeps."""
+        request = m.DescribeLogDirsRequest(topics=None)
+        response = await self._router.call_broker(broker_id, ApiKey.DESCRIBE_LOG_DIRS, request, repeatable=True)
+        return {
+            TopicPartition(topic.name, one.partition_index): one.partition_size
+            for directory in response.results
+            for topic in directory.topics
+            for one in topic.partitions
+            if not one.is_future_key
+        }
+
+    async def unregister_broker(self, broker_id: int) -> None:
+        """Have a broker forgotten that keeps nothing any more."""
+        await self._on_controller(ApiKey.UNREGISTER_BROKER, m.UnregisterBrokerRequest(broker_id=broker_id))
+
     @property
     def _timeout_ms(self) -> int:
         return int(self._router.request_timeout_seconds * 1000)

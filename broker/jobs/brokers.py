@@ -27,6 +27,11 @@ def open_client(broker_id: int) -> Client:
     return Client([address], cluster_secret(), client_id="ottla-jobs")
 
 
+def open_cluster_client() -> Client:
+    """A client of whichever broker answers. Raises ``ClientConnectionError``."""
+    return Client(list(internal_addresses().values()), cluster_secret(), client_id="ottla-jobs")
+
+
 def cluster_secret() -> bytes:
     path = Path(settings.OTTLA_CLUSTER_SECRET_FILE)
     try:

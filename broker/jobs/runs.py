@@ -17,6 +17,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from broker.models import JobRun
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 RUN_SECONDS_MAX = 120
 """A run that was begun, or reported progress, longer ago has lost its worker: a short task's hard time limit is below,
 and a long one reports every second."""
+TURN_SILENT_SECONDS_MAX = 90
+"""The same for work in turns, which says something twice a second, unless the brokers do not answer."""
 UNEVENTFUL_KEPT = 20
 SCHEDULED_FAILURES_KEPT = 50
 OTHERS_KEPT = 500
@@ -51,7 +54,7 @@ def claim(job_id: int) -> JobRun | None:
     try:
         with transaction.atomic():
             claimed = JobRun.objects.filter(pk=job_id, state=State.QUEUED).update(
-                state=State.RUNNING, started_at=timezone.now()
+                state=State.RUNNING, started_at=Coalesce("started_at", timezone.now())
             )
     except IntegrityError:
         JobRun.objects.filter(pk=job_id, state=State.QUEUED).update(
@@ -72,6 +75,50 @@ def report_progress(job: JobRun, done: int, total: int) -> None:
 def is_cancel_requested(job: JobRun) -> bool:
     """True also when the row is no longer ours to finish (released as lost, deleted)."""
     return not JobRun.objects.filter(pk=job.pk, state=State.RUNNING, cancel_requested=False).exists()
+
+
+def is_pause_requested(job: JobRun) -> bool:
+    return JobRun.objects.filter(pk=job.pk, pause_requested=True).exists()
+
+
+def set_paused(job_id: int, paused: bool) -> bool:
+    """A paused run begins nothing new. False: it has ended, or cannot be paused."""
+    return bool(
+        JobRun.objects.filter(pk=job_id, kind__in=JobRun.IN_TURNS, state__in=(State.QUEUED, State.RUNNING)).update(
+            pause_requested=paused
+        )
+    )
+
+
+def report_seen(job: JobRun) -> None:
+    """Its worker is there, although there is no progress."""
+    JobRun.objects.filter(pk=job.pk, state=State.RUNNING).update(seen_at=timezone.now())
+
+
+def save_detail(job: JobRun, detail: Mapping[str, Any]) -> None:
+    JobRun.objects.filter(pk=job.pk, state=State.RUNNING).update(detail=dict(detail), seen_at=timezone.now())
+
+
+def queue_again(job: JobRun) -> bool:
+    """This turn is over; whoever claims the run next goes on."""
+    return bool(JobRun.objects.filter(pk=job.pk, state=State.RUNNING).update(state=State.QUEUED))
+
+
+def requeue_lost() -> list[JobRun]:
+    """Runs in turns whose worker is gone, queued again. They may be sent twice: claiming decides."""
+    deadline = timezone.now() - timedelta(seconds=TURN_SILENT_SECONDS_MAX)
+    in_turns = JobRun.objects.filter(kind__in=JobRun.IN_TURNS)
+    silent = Q(seen_at__isnull=True, started_at__lt=deadline) | Q(seen_at__lt=deadline)
+    in_turns.filter(silent, state=State.RUNNING).update(state=State.QUEUED)
+    return list(in_turns.filter(state=State.QUEUED, queued_at__lt=deadline))
+
+
+def other_cluster_work(job: JobRun) -> JobRun | None:
+    """Of two that change the whole cluster, the one that was asked for first goes on."""
+    others = JobRun.objects.filter(
+        kind__in=JobRun.IN_TURNS, state__in=(State.QUEUED, State.RUNNING), started_at__isnull=False, pk__lt=job.pk
+    )
+    return others.first()
 
 
 def finish(
@@ -98,6 +145,10 @@ def finish(
 
 def cancel(job_id: int) -> bool:
     """Cancel a waiting run at once, ask a running one to stop at its next step. False: it had ended already."""
+    # One in turns that was begun has moves to take back: its worker does that.
+    begun = Q(kind__in=JobRun.IN_TURNS, started_at__isnull=False)
+    if JobRun.objects.filter(begun, pk=job_id, state=State.QUEUED).update(cancel_requested=True):
+        return True
     waiting = JobRun.objects.filter(pk=job_id, state=State.QUEUED).update(
         state=State.CANCELLED, finished_at=timezone.now(), cancel_requested=True
     )
@@ -110,10 +161,14 @@ def release_lost() -> int:
     """Fail runs whose worker is gone, so that they neither block their broker nor look alive forever."""
     deadline = timezone.now() - timedelta(seconds=RUN_SECONDS_MAX)
     silent = Q(seen_at__isnull=True, started_at__lt=deadline) | Q(seen_at__lt=deadline)
-    released = JobRun.objects.filter(silent, state=State.RUNNING).update(
-        state=State.FAILED,
-        finished_at=timezone.now(),
-        error="The worker that ran this is gone. What was done stays done; the next run continues.",
+    released = (
+        JobRun.objects.filter(silent, state=State.RUNNING)
+        .exclude(kind__in=JobRun.IN_TURNS)
+        .update(
+            state=State.FAILED,
+            finished_at=timezone.now(),
+            error="The worker that ran this is gone. What was done stays done; the next run continues.",
+        )
     )
     if released:
         logger.warning("gave up %d runs whose worker is gone", released)

@@ -9,5 +9,6 @@ urlpatterns = [
     path("jobs/retention/", views.run_retention, name="run-retention"),
     path("jobs/compaction/", views.run_compaction, name="run-compaction"),
     path("jobs/<int:number>/", views.job, name="job"),
+    path("jobs/<int:number>/pause/", views.pause, name="pause-job"),
     path("jobs/<int:number>/cancel/", views.cancel, name="cancel-job"),
 ]

@@ -119,6 +119,25 @@ def cancel(request: HttpRequest, number: int) -> HttpResponse:
     return redirect("job", number)
 
 
+@require_POST
+@login_required
+def pause(request: HttpRequest, number: int) -> HttpResponse:
+    """A paused run begins nothing new until it is resumed; the form says which of the two."""
+    if not request.user.has_perm(CANCEL_PERMISSION):
+        raise PermissionDenied("You may not pause jobs.")
+    found = _find(number)
+    paused = request.POST.get("paused") == "1"
+    action = "pause job" if paused else "resume job"
+    if runs.set_paused(found.pk, paused):
+        record(request, action, f"run {number}", before={"paused": found.pause_requested}, after={"paused": paused})
+        what = "begins nothing new; what is on its way goes on" if paused else "goes on"
+        messages.success(request, f"Run {number} {what}.")
+    else:
+        record(request, action, f"run {number}", refused="It had ended already.")
+        messages.error(request, f"Run {number} had ended already, or cannot be paused.")
+    return redirect("job", number)
+
+
 def _refusal(topic: str, broker: str) -> str:
     """Why this cannot be asked for; empty when it can."""
     if broker and (not broker.isdecimal() or len(broker) > 9 or int(broker) not in brokers.internal_addresses()):

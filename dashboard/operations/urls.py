@@ -10,6 +10,7 @@ urlpatterns = [
     path("replication/moves/cancel/", moves.cancel, name="cancel-moves"),
     path("replication/throttle/lift/", moves.lift, name="lift-throttle"),
     path("replication/elect-leaders/", elections.elect, name="elect-leaders"),
+    path("brokers/rebalance/", work.rebalance, name="rebalance"),
     path("brokers/rolling-restart/", work.rolling_restart, name="rolling-restart"),
     path("brokers/<int:number>/decommission/", work.decommission, name="decommission"),
 ]

@@ -12,17 +12,24 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from broker.jobs.moving import rows_of
+from broker.jobs.rebalance import estimate
+from broker.rebalancing.evening import plan_even
 from dashboard import audit
+from dashboard.gateway import GatewayError
 from dashboard.live.replication_rows import ReplicaRow
 from dashboard.live.state import broker_scope
 from dashboard.live.store import StoreError, readable_store
 from dashboard.operations import jobs
-from dashboard.operations.facts import broker_rows
+from dashboard.operations.facts import broker_rows, read_brokers, read_partitions, read_topics
 from dashboard.operations.move_query import read_move
 from dashboard.operations.refusals import NOT_ALLOWED, PERMISSION, not_allowed
 from dashboard.operations.risks import decommission_refusals, restart_order, restart_refusals, stop_risk
 from dashboard.pages.shell import Crumb, render
 from dashboard.pages.words import brokers_words
+
+SHOWN_MAX = 200
+"""Moves of a plan that are named on the page."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -54,6 +61,34 @@ def rolling_restart(request: HttpRequest) -> HttpResponse:
         detail=detail,
         template="restart",
         title="Rolling restart",
+        context=context,
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def rebalance(request: HttpRequest) -> HttpResponse:
+    """Even out replicas, bytes and leaders over all brokers. What is carried out is the plan that was shown."""
+    query = read_move(request.GET)
+    context: dict[str, Any] = {"query": query, "blockers": [], "carried": ""}
+    detail: dict[str, Any] = {}
+    try:
+        topics = read_topics()
+        facts = read_partitions(topics, dict.fromkeys(topic.name for topic in topics))
+        plan = plan_even(facts, read_brokers().values(), throttle=query.throttle)
+        context |= {"plan": plan, "shown": plan.changed[:SHOWN_MAX], "carried": plan.fingerprint}
+        detail = {"throttle": query.throttle, "plan": rows_of(plan), "estimate": estimate(plan)}
+    except GatewayError as error:
+        context["blockers"] = [str(error)]
+    return _confirm(
+        request,
+        kind=jobs.REBALANCE,
+        broker_id=None,
+        action="even out the cluster",
+        subject="all brokers",
+        detail=detail,
+        template="rebalance",
+        title="Even out the cluster",
         context=context,
     )
 
@@ -127,10 +162,10 @@ def _confirm(
         error = _why_not(request, context)
         if not error:
             job = jobs.start(kind, broker_id=broker_id, requested_by=request.user.get_username(), detail=detail)
-            audit.record(request, action, subject, after={"run": job.pk, **detail})
+            audit.record(request, action, subject, after={"run": job.pk, **_kept(detail)})
             messages.success(request, f"{title}: the run has been queued.")
             return HttpResponseRedirect(reverse("job", args=[job.pk]))
-        audit.record(request, action, subject, after=dict(detail), refused=error)
+        audit.record(request, action, subject, after=_kept(detail), refused=error)
         context |= {"error": error, "typed": request.POST.get("typed_name", "")}
         status = 409
     crumbs = [Crumb(title="Brokers", url=reverse("brokers"))]
@@ -138,6 +173,11 @@ def _confirm(
         crumbs.append(Crumb(title=f"Broker {broker_id}", url=reverse("broker", args=[broker_id])))
     crumbs.append(Crumb(title=title))
     return render(request, f"ottla/operations/{template}.html", context, title=title, crumbs=crumbs, status=status)
+
+
+def _kept(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """For the audit log; a plan is in the run's row."""
+    return {name: value for name, value in detail.items() if name != "plan"}
 
 
 def _why_not(request: HttpRequest, context: Mapping[str, Any]) -> str:

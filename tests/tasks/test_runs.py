@@ -149,3 +149,24 @@ def test_a_run_describes_itself() -> None:
 
 def test_long_lists_of_details_are_cut() -> None:
     assert runs.bounded(list(range(1_000))) == {"count": 1_000, "rows": list(range(runs.DETAIL_ROWS_MAX))}
+
+
+def test_work_in_turns_is_queued_again_when_its_worker_is_gone_and_can_be_paused() -> None:
+    job = JobRun.objects.create(kind=JobRun.Kind.REBALANCE, trigger=JobRun.Trigger.PERSON)
+    claimed = runs.claim(job.pk)
+    assert claimed is not None
+    runs.report_seen(claimed)
+    assert runs.requeue_lost() == []
+    assert runs.set_paused(job.pk, True)
+    assert runs.is_pause_requested(claimed)
+    long_ago = timezone.now() - timedelta(hours=1)
+    JobRun.objects.filter(pk=job.pk).update(seen_at=long_ago, queued_at=long_ago)
+    assert runs.release_lost() == 0, "it is not failed"
+    assert runs.requeue_lost() == [job]
+    assert JobRun.objects.get(pk=job.pk).state == "queued"
+    assert runs.cancel(job.pk)
+    assert JobRun.objects.get(pk=job.pk).state == "queued", "its worker has moves to take back"
+
+
+def test_only_work_on_the_whole_cluster_can_be_paused() -> None:
+    assert not runs.set_paused(JobRun.objects.create(kind=JobRun.Kind.RETENTION, broker_id=1).pk, True)

@@ -320,6 +320,22 @@ def test_it_does_not_begin_while_something_is_out_of_sync(operator: Client, at_b
     assert AuditEntry.objects.get().outcome == "refused"
 
 
+def test_evening_out_carries_out_the_plan_that_was_shown(
+    operator: Client, gateway: FakeGateway, worker: list, django_capture_on_commit_callbacks: Any
+) -> None:
+    body = read(operator, "/brokers/rebalance/")
+    assert "1 partition would move." in text(body)
+    assert operator.post("/brokers/rebalance/", {"plan": "another"}).status_code == 409
+    with django_capture_on_commit_callbacks(execute=True):
+        operator.post("/brokers/rebalance/", {"plan": carried(body)})
+    job = JobRun.objects.get()
+    assert worker == [("broker.rebalance", job.pk)]
+    assert (job.kind, job.detail["estimate"]["moves"], len(job.detail["plan"])) == ("broker.rebalance", 1, 1)
+    assert f"Run {job.pk} does the same" in text(read(operator, "/brokers/rebalance/"))
+    page = text(read(operator, f"/jobs/{job.pk}/"))
+    assert "Replicas before" in page
+
+
 def test_decommissioning_takes_the_number_typed(operator: Client, at_bench_time: Bench, worker: list) -> None:
     start(at_bench_time, placed(replicas=[1, 2], isr=[1, 2]))
     url = "/brokers/2/decommission/?throttle=1+MiB"
