@@ -118,7 +118,36 @@ def transaction_marker(client: Client, topic: str, version: int) -> None:
     assert client.list_offsets(topic, {0: -1})[0].offset == end + 1
 
 
+def placement(client: Client, topic: str, version: int) -> None:
+    """One broker has everything: what can be asked for is to let it be so."""
+    first = TopicPartition(topic, 0)
+    (elected,) = client.elect_leaders([first]).values()
+    assert elected.error is ErrorCode.ELECTION_NOT_NEEDED
+    (moved,) = client.reassign({first: [1]}).values()
+    assert moved.error is ErrorCode.NONE
+    assert client.reassignments() == {}
+    (cancelled,) = client.reassign({first: None}).values()
+    assert cancelled.error is ErrorCode.NO_REASSIGNMENT_IN_PROGRESS
+
+
+def log_sizes(client: Client, topic: str, version: int) -> None:
+    before = client.log_sizes(1)[TopicPartition(topic, 0)]
+    client.produce(topic, None, b"v", partition=0)
+    assert client.log_sizes(1)[TopicPartition(topic, 0)] > before
+
+
+def unregister(client: Client, topic: str, version: int) -> None:
+    with pytest.raises(KafkaError) as unknown:
+        client.unregister_broker(77)
+    assert unknown.value.code is ErrorCode.BROKER_ID_NOT_REGISTERED
+
+
 CHECKS: dict[int, Check] = {
+    ApiKey.ELECT_LEADERS: placement,
+    ApiKey.ALTER_PARTITION_REASSIGNMENTS: placement,
+    ApiKey.LIST_PARTITION_REASSIGNMENTS: placement,
+    ApiKey.UNREGISTER_BROKER: unregister,
+    ApiKey.DESCRIBE_LOG_DIRS: log_sizes,
     ApiKey.INIT_PRODUCER_ID: transactions,
     ApiKey.LIST_TRANSACTIONS: transactions,
     ApiKey.DESCRIBE_TRANSACTIONS: transactions,

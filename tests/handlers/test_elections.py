@@ -82,9 +82,16 @@ async def test_a_partition_whose_broker_is_away_says_so_also_when_anybody_would_
     assert answer == {("a", lost[0]): ErrorCode.ELIGIBLE_LEADERS_NOT_AVAILABLE}
 
 
-async def test_an_unclean_election_makes_somebody_lead_and_says_what_it_was(stage: Stage) -> None:
+async def test_an_unclean_election_makes_somebody_lead_and_says_what_it_was(tmp_path: Path) -> None:
+    async with open_stage(tmp_path, min_insync_replicas=1) as stage:
+        await _elect_uncleanly(stage)
+
+
+async def _elect_uncleanly(stage: Stage) -> None:
     other = await stage.another_broker(2)
-    await placed(stage, "a", (2, 1))
+    topic_id = await placed(stage, "a", (2, 1))
+    alone = await stage.ask(alter_partition, proposing(stage, topic_id, 2, leader=2))
+    assert alone.topics[0].partitions[0].error_code == 0
     await other.stop()
     await eventually(lambda: 2 not in stage.cluster.image.incarnations)
     assert told(await stage.ask(elect_leaders, asking(("a", 0), unclean=True))) == {("a", 0): ErrorCode.NONE}
@@ -100,14 +107,14 @@ async def test_an_unknown_kind_of_election_is_an_invalid_request(stage: Stage) -
 # AlterPartition ------------------------------------------------------------------------------------------
 
 
-def proposing(stage: Stage, topic_id: bytes, *isr: int, **changes: Any) -> Any:
+def proposing(stage: Stage, topic_id: bytes, *isr: int, leader: int = 1, **changes: Any) -> Any:
     brokers = stage.cluster.image.brokers
     Proposal = m.AlterPartitionRequest
     fields = {"leader_epoch": 0, "partition_epoch": 0} | changes
     members = [Proposal.BrokerState(broker_id=r, broker_epoch=brokers[r].epoch) for r in isr]
     partition = Proposal.PartitionData(partition_index=0, new_isr_with_epochs=members, **fields)
     topic = Proposal.TopicData(topic_id=topic_id, partitions=[partition])
-    return Proposal(broker_id=1, broker_epoch=brokers[1].epoch, topics=[topic])
+    return Proposal(broker_id=leader, broker_epoch=brokers[leader].epoch, topics=[topic])
 
 
 async def test_a_leaders_proposal_is_decided_and_told(stage: Stage) -> None:

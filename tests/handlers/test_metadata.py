@@ -92,10 +92,11 @@ async def test_an_illegal_name_is_said_to_be_one(stage: Stage, create: bool) -> 
     assert good.error_code == (0 if create else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
 
 
-async def test_an_automatic_topic_the_cluster_is_too_small_for_says_why(tmp_path: Path) -> None:
+async def test_an_automatic_topic_has_no_more_replicas_than_there_are_brokers(tmp_path: Path) -> None:
     async with open_stage(tmp_path, default_replication_factor=3) as stage:
         (topic,) = (await stage.ask(metadata, request("new", create=True))).topics
-        assert topic.error_code == ErrorCode.INVALID_REPLICATION_FACTOR
+        assert topic.error_code == 0
+        assert [partition.replica_nodes for partition in topic.partitions] == [[1]]
 
 
 async def test_a_topic_asked_for_twice_is_answered_once(stage: Stage) -> None:
@@ -155,7 +156,7 @@ async def test_a_partition_whose_leader_is_gone_says_so(stage: Stage) -> None:
     other = await stage.another_broker(2)
     from broker.cluster.decision import NewTopic
 
-    await stage.cluster.create_topics([NewTopic(name="a", assignments=((0, (2, 1)),))])
+    await stage.cluster.create_topics([NewTopic(name="a", assignments=((0, (2,)),))])
     assert [b.node_id for b in (await stage.ask(metadata, request())).brokers] == [1, 2]
     await other.stop()
     while stage.cluster.image.topics_by_name["a"].partitions[0].leader != -1:
@@ -163,6 +164,6 @@ async def test_a_partition_whose_leader_is_gone_says_so(stage: Stage) -> None:
     answer = await stage.ask(metadata, request("a"))
     (partition,) = answer.topics[0].partitions
     assert (partition.error_code, partition.leader_id) == (ErrorCode.LEADER_NOT_AVAILABLE, -1)
-    assert (partition.leader_epoch, partition.replica_nodes, partition.offline_replicas) == (1, [2, 1], [2])
+    assert (partition.leader_epoch, partition.replica_nodes, partition.offline_replicas) == (1, [2], [2])
     assert [b.node_id for b in answer.brokers] == [1]
     assert answer.controller_id == 1

@@ -13,10 +13,12 @@ from tests.protocol.strategies import messages
 from tests.protocol.test_codec import encode
 
 UNKNOWN_TO_KAFKA_PYTHON = {
+    "alter_partition",
     "consumer_group_describe",
     "consumer_group_heartbeat",
     "get_telemetry_subscriptions",
     "push_telemetry",
+    "unregister_broker",
 }
 
 

@@ -17,7 +17,14 @@ from tests.traps.member import new_name
 @contextmanager
 def pair_of_brokers(home: Path, **environment: str) -> Iterator[tuple[BrokerProcess, BrokerProcess]]:
     """Two brokers of one cluster that know each other."""
-    small = {"OTTLA_OFFSETS_TOPIC_NUM_PARTITIONS": "4", "OTTLA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4"}
+    small = {
+        "OTTLA_OFFSETS_TOPIC_NUM_PARTITIONS": "4",
+        "OTTLA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
+        # One copy: a coordinator is where it was when its broker is back.
+        "OTTLA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "OTTLA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "OTTLA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+    }
     first = BrokerProcess(home, node_id=1, **small, **environment)
     second = BrokerProcess(home, node_id=2, **small, **environment)
     second.port, second.internal_port = first.port + 1, first.internal_port + 1

@@ -101,9 +101,8 @@ def test_lists_alone_can_be_added_to_and_taken_from(wire: Wire) -> None:
     [
         ("retention.ms", "soon"),
         ("no.such.config", "1"),
-        ("unclean.leader.election.enable", "true"),
         ("remote.storage.enable", "true"),
-        ("leader.replication.throttled.replicas", "*"),
+        ("leader.replication.throttled.replicas", "everything"),
     ],
 )
 def test_what_is_wrong_or_would_do_nothing_is_refused_and_nothing_else_of_the_request_happens(

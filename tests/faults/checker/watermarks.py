@@ -39,7 +39,11 @@ def only_forward(run: Run) -> Iterator[Anomaly]:
 
 
 def _backward(observations: list[Operation], name: str) -> Iterator[tuple[Operation, Operation]]:
-    """Pairs in which the earlier one said more. ``observations`` are in the order of their invocation."""
+    """Pairs in which the earlier one said more. ``observations`` are in the order of their invocation.
+
+    A former leader that was cut off answers under its own, older epoch until it hears of its successor, by which
+    clients know it (KIP-320): what it says orders nothing.
+    """
     completed = sorted(observations, key=lambda one: one.completed_ns)
     highest: Operation | None = None
     at = 0
@@ -48,7 +52,9 @@ def _backward(observations: list[Operation], name: str) -> Iterator[tuple[Operat
             if highest is None or getattr(completed[at].about, name) > getattr(highest.about, name):
                 highest = completed[at]
             at += 1
-        if highest is not None and 0 <= getattr(one.about, name) < getattr(highest.about, name):
+        if highest is None or 0 <= one.about.leader_epoch < highest.about.leader_epoch:
+            continue
+        if 0 <= getattr(one.about, name) < getattr(highest.about, name):
             yield highest, one
 
 

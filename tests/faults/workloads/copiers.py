@@ -27,8 +27,9 @@ class Copier(Client):
         self.random = Random(f"{options.seed}-{self.name}")
         self._partitions = list(range(number, options.partitions, workers))
         self._undelivered: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
         self.idle = False
-        """The last look at the source found nothing more."""
+        """Everything that the source has was copied."""
 
     def work(self) -> None:
         while not (self.stopping.is_set() and self.idle):
@@ -78,7 +79,8 @@ class Copier(Client):
         offsets = {f"{one.topic}-{one.partition}": max(one.offset, -1) for one in found}
         self.recorder.complete(index, "committed", "ok", group=group, offsets=offsets)
         self.recorder.note("assign", invoked_ns=time.monotonic_ns(), offsets=offsets)
-        consumer.assign([TopicPartition(one.topic, one.partition, max(one.offset, 0)) for one in found])
+        self._positions = {one.partition: max(one.offset, 0) for one in found}
+        consumer.assign([TopicPartition(self.options.topic, index, at) for index, at in self._positions.items()])
 
     def _transaction(self, producer: Producer, consumer: Consumer) -> None:
         # One by one: consume() waits until it has so many or the time is over.
@@ -86,9 +88,10 @@ class Copier(Client):
         messages = [first] if first is not None and first.error() is None else []
         if messages:
             messages += [one for one in consumer.consume(BATCH - 1, timeout=0.02) if one.error() is None]
-        self.idle = not messages
+        self.idle = not messages and self._has_everything(consumer)
         if not messages:
             return
+        self._positions.update((one.partition(), one.offset() + 1) for one in messages)
         sends = [Sent(self._sink_of(one), self.new_value(), source=decode_value(one.value())[0]) for one in messages]
         polls = seen_in(messages)
         offsets = {key: records[-1].offset + 1 for key, records in polls.items()}
@@ -105,6 +108,13 @@ class Copier(Client):
         if outcome != "ok":
             raise KafkaException("a new life reads again what was not committed")
         self.done += len(sends)
+
+    def _has_everything(self, consumer: Consumer) -> bool:
+        """A poll that brings nothing may as well have lost its broker, so the ends are asked for."""
+        return all(
+            at >= consumer.get_watermark_offsets(TopicPartition(self.options.topic, index), timeout=WAIT_SECONDS)[1]
+            for index, at in self._positions.items()
+        )
 
     def _attempt(
         self,
