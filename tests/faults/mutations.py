@@ -423,6 +423,8 @@ def _later(events: list[Event], random: Random, name: str, value: Callable[[Even
     found = [event for event in observations(events) if getattr(event, name) > 0]
     event = found[-1] if name == "log_start" else chosen(random, found)
     fields = {"high_watermark": 10**6, "last_stable": 10**6, "log_start": 10**6, name: value(event)}
+    # Said by the present leader: one that was cut off says under its old epoch what it likes.
+    fields["leader_epoch"] = max(one.leader_epoch for one in found if one.key == event.key)
     return operation(events, "observer", "observe", key=event.key, **fields)
 
 

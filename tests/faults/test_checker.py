@@ -17,7 +17,7 @@ from tests.faults.checker.history import READ_COMMITTED, Event, Seen, Sent, Unpa
 from tests.faults.checker.outcomes import outcome_of_write
 from tests.faults.checker.run import Run
 from tests.faults.good_history import EXPECTATIONS, good_history
-from tests.faults.mutations import MUTATIONS, Inapplicable, Mutation
+from tests.faults.mutations import MUTATIONS, Inapplicable, Mutation, operation
 
 seeds = st.integers(0, 1 << 32)
 
@@ -39,6 +39,25 @@ def test_a_spoiled_history_is_found_out(mutation: Mutation, seed: int) -> None:
         reject()
     found = check(spoiled.events, spoiled.dump, EXPECTATIONS)
     assert spoiled.anomaly in found.failures, found.text()
+
+
+@pytest.mark.parametrize(("epoch", "said"), [(0, False), (1, True)])
+def test_only_a_leader_of_the_present_epoch_may_not_fall_back(epoch: int, said: bool) -> None:
+    events, dump = good_history(0)
+    for leader_epoch, end in ((1, 10), (epoch, 5)):
+        events = operation(
+            events,
+            "observer",
+            "observe",
+            key="other-0",
+            broker=leader_epoch,
+            leader_epoch=leader_epoch,
+            high_watermark=end,
+            last_stable=0,
+            log_start=0,
+        )
+    found = check(events, dump, EXPECTATIONS)
+    assert ("high watermark moved backwards" in found.failures) is said, found.text()
 
 
 def test_every_rule_has_a_mutation_that_only_it_can_find() -> None:
