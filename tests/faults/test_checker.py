@@ -60,6 +60,19 @@ def test_only_a_leader_of_the_present_epoch_may_not_fall_back(epoch: int, said: 
     assert ("high watermark moved backwards" in found.failures) is said, found.text()
 
 
+@pytest.mark.parametrize(("successor", "said"), [(6, False), (5, True)])
+def test_what_a_leader_calls_stable_counts_until_it_has_a_successor(successor: int, said: bool) -> None:
+    events, dump = good_history(0)
+    reads = [one.polls for one in events if one.phase == "ok" and one.isolation == READ_COMMITTED]
+    key = next(key for polls in reads for key, records in polls.items() if records)
+    last = max(records[-1].offset for polls in reads if (records := polls.get(key)))
+    for leader_epoch, stable in ((5, last), (successor, last + 1)):
+        about = {"key": key, "leader_epoch": leader_epoch, "last_stable": stable, "high_watermark": last + 1}
+        events = operation(events, "observer", "observe", log_start=0, **about)
+    found = check(events, dump, EXPECTATIONS)
+    assert ("early read" in found.failures) is said, found.text()
+
+
 def test_every_rule_has_a_mutation_that_only_it_can_find() -> None:
     """Otherwise a rule could be dead without anybody noticing."""
     found_by: set[str] = set()

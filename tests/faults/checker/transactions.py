@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.faults.checker.history import READ_COMMITTED, Operation
-from tests.faults.checker.run import Run, topic_of
+from tests.faults.checker.run import SECOND_NS, Run, topic_of
 from tests.faults.checker.verdict import Anomaly
 
 
@@ -57,20 +57,39 @@ def early_reads(run: Run) -> Iterator[Anomaly]:
 
 
 class _LaterMinimum:
-    """The lowest last stable offset that anybody was told, among those who asked after a moment."""
+    """The lowest last stable offset that anybody was told by the leader, among those who asked after a moment.
+
+    A former leader that was cut off answers under its older epoch until it hears of its successor, whose records others
+    have read meanwhile. The successor was leader for a while before it was first observed, hence ``SUCCESSION_NS``.
+    """
+
+    SUCCESSION_NS = 5 * SECOND_NS
 
     def __init__(self, run: Run) -> None:
-        asked: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        observed: dict[str, list[Operation]] = defaultdict(list)
         for operation in run.operations:
             if operation.f == "observe" and operation.outcome == "ok" and operation.about.last_stable >= 0:
-                asked[operation.about.key].append((operation.invoked_ns, operation.about.last_stable))
-        self._times = {key: [at for at, _ in found] for key, found in asked.items()}
+                observed[operation.about.key].append(operation)
+        self._times: dict[str, list[int]] = {}
         self._lowest: dict[str, list[int]] = {}
-        for key, found in asked.items():
-            lowest = [stable for _, stable in found]
+        for key, found in observed.items():
+            asked = list(self._of_leaders(found))
+            self._times[key] = [one.invoked_ns for one in asked]
+            lowest = [one.about.last_stable for one in asked]
             for place in range(len(lowest) - 2, -1, -1):
                 lowest[place] = min(lowest[place], lowest[place + 1])
             self._lowest[key] = lowest
+
+    @classmethod
+    def _of_leaders(cls, observations: list[Operation]) -> Iterator[Operation]:
+        first_seen: dict[int, int] = {}
+        for one in observations:
+            first_seen.setdefault(one.about.leader_epoch, one.completed_ns)
+        for one in observations:
+            epoch = one.about.leader_epoch
+            succeeded = (at - cls.SUCCESSION_NS for later, at in first_seen.items() if later > epoch >= 0)
+            if one.completed_ns <= min(succeeded, default=one.completed_ns):
+                yield one
 
     def after(self, key: str, at_ns: int) -> int | None:
         times = self._times.get(key)

@@ -155,6 +155,9 @@ func transactions(ctx context.Context, bootstrap string, topic string) {
 }
 
 // readProcessWrite copies until the output holds count records, exactly once, through whatever happens to the broker.
+// copyPause makes a copy last long enough for somebody to kill the broker in the middle of it, more than once.
+const copyPause = 20 * time.Millisecond
+
 func readProcessWrite(ctx context.Context, bootstrap, from, to, group string, count int) {
 	session, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(bootstrap), kgo.TransactionalID(group+"-"+strconv.Itoa(os.Getpid())), kgo.ConsumerGroup(group),
@@ -165,7 +168,8 @@ func readProcessWrite(ctx context.Context, bootstrap, from, to, group string, co
 	defer session.Close()
 	copied := 0
 	for copied < count {
-		fetches := session.PollRecords(ctx, 50)
+		time.Sleep(copyPause)
+		fetches := session.PollRecords(ctx, 20)
 		if ctx.Err() != nil {
 			fail(ctx.Err())
 		}
