@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from broker import faultpoints
 from broker.config.broker_schema import RACK_AWARE_SELECTOR
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Services
@@ -121,6 +122,8 @@ class Reading:
 
 def check_epochs(partition: Partition, entry: FetchPartition) -> tuple[int, int] | None:
     """Where the reader's log left ours, as (epoch, end offset); ``None`` when it did not (KIP-320, KIP-595)."""
+    if faultpoints.IGNORE_LEADER_EPOCH:
+        return None
     if entry.current_leader_epoch >= 0:
         refusal = partition.state.epoch_refusal(entry.current_leader_epoch)
         if refusal is not None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from broker import faultpoints
 from broker.errors import ErrorCode
 from broker.partition.driver import Partition
 from broker.partition.ports import LeadershipListener, ReplicationListener
@@ -77,6 +78,8 @@ class Roles:
         state, log = partition.state, partition.log
         self._stop_following(partition.topic_partition)
         log.begin_epoch(image.leader_epoch)
+        if faultpoints.DROP_PRODUCER_STATE:
+            log.producer_state.clear()
         effects = state.become_leader(
             leader_epoch=image.leader_epoch,
             partition_epoch=image.partition_epoch,

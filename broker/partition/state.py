@@ -42,6 +42,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
+from broker import faultpoints
 from broker.errors import ErrorCode
 from broker.types import NO_EPOCH, BrokerId, LeaderEpoch, Offset
 
@@ -222,7 +223,7 @@ class PartitionState:
 
     def epoch_refusal(self, current_leader_epoch: LeaderEpoch) -> ErrorCode | None:
         """Compare the epoch a client believes in with ours; -1 means that it does not say."""
-        if current_leader_epoch < 0 or current_leader_epoch == self.leader_epoch:
+        if current_leader_epoch < 0 or current_leader_epoch == self.leader_epoch or faultpoints.IGNORE_LEADER_EPOCH:
             return None
         if current_leader_epoch < self.leader_epoch:
             return ErrorCode.FENCED_LEADER_EPOCH

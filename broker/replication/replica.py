@@ -14,6 +14,7 @@ import logging
 import struct
 from typing import TYPE_CHECKING, Protocol
 
+from broker import faultpoints
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.batch import HEADER_SIZE, read_header
 from broker.protocol.replica_fetch import FollowerResult, pack_position
@@ -91,6 +92,9 @@ class Replica:
         self.core.follow(leader, leader_epoch)
         self.leader_high_watermark = self.partition.lag = -1
         self.partition.log.forget_unwritten_epochs()
+        if faultpoints.TRUNCATE_TO_HIGH_WATERMARK:
+            self.partition.log.truncate_to(self.partition.state.high_watermark)
+            self.partition.state.on_truncated(self.partition.log.log_end_offset)
         self._settle_on_disk()
 
     @property

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from broker import faultpoints
 from broker.storage.filesystem import FileSystem
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class FlushTicket:
 
     def run(self) -> None:
         """In a worker thread. Raises ``OSError``; the log dir has then failed for good, whoever is told."""
+        if faultpoints.SKIP_FSYNC:
+            return
         filesystem = self._filesystem
         try:
             for fd in self._descriptors:

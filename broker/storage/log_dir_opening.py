@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from broker import faultpoints
 from broker.storage.checkpoints import (
     CLEAN_SHUTDOWN_FILE,
     META_PROPERTIES_FILE,
@@ -117,6 +118,9 @@ def sort_directories(filesystem: FileSystem, path: str, known: Mapping[TopicPart
         partition = TopicPartition(match[1], int(match[2]))
         topic_id = read_partition_metadata(filesystem, full)
         if partition not in known or str(partition) != name or topic_id not in (None, known[partition]):
+            if faultpoints.DELETE_STRAY:
+                filesystem.remove_tree(full)
+                continue
             strays.append(move_to_stray(filesystem, path, name, now_ms))
             continue
         if topic_id is None:
