@@ -15,19 +15,18 @@ import random
 import resource
 import socket
 import uuid
-from pathlib import Path
 from typing import Any
 
+from broker import faultpoints
 from broker.client.peers import Peers
 from broker.client.replica_connection import ReplicaConnection, open_replica_connection
 from broker.client_metrics.instances import ClientInstances
-from broker.clock import SystemClock, boot_id
 from broker.cluster.driver import ClusterDriver
 from broker.cluster.image import EMPTY_IMAGE, ImageDelta
 from broker.cluster.loss_reports import LossReports
 from broker.cluster.records import CorruptRecord
 from broker.cluster.registration import DataStanding
-from broker.cluster.store_choice import metadata_store, store_kind
+from broker.cluster.store_choice import store_kind
 from broker.config.broker import BrokerConfig
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
@@ -36,9 +35,9 @@ from broker.handlers.context import Services
 from broker.handlers.local_calls import LocalCalls
 from broker.handlers.pipeline import Pipeline
 from broker.limits import FRAME_BYTES_MAX, OPEN_FILES_RESERVED
+from broker.machine import Machine
 from broker.metadata.store import StoreError
-from broker.network.secret import load_cluster_secret
-from broker.network.server import Server, ServerSettings, bind
+from broker.network.server import Server, ServerSettings
 from broker.partition.fetch_session_cache import FetchSessionCache
 from broker.partition.isr_proposals import IsrProposals
 from broker.partition.losses import relied_on, unusable
@@ -48,7 +47,6 @@ from broker.quotas.driver import Quotas
 from broker.quotas.replication import ReplicationThrottle
 from broker.replication.driver import Replication
 from broker.replication.ports import FrameReceiver
-from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
 from broker.storage.survival import ProcessLife, begin_life
@@ -71,20 +69,29 @@ class CannotStart(Exception):
 
 
 class Broker:
-    def __init__(self, config: BrokerConfig, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: BrokerConfig, loop: asyncio.AbstractEventLoop, machine: Machine | None = None) -> None:
         self.config = config
         self._loop = loop
-        self._clock = SystemClock()
+        self._machine = machine or Machine()
+        self._clock = self._machine.clock
         self._incarnation = uuid.uuid4().hex
-        self._client_socket, self._internal_socket = _bind_all(config)
+        self._client_socket, self._internal_socket = _bind_all(config, self._machine)
 
     # Start ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Returns when the listeners accept. Raises ``CannotStart``."""
+        if faultpoints.ENABLED:
+            logger.critical(
+                "%s: this broker LOSES DATA ON PURPOSE: %s", faultpoints.VARIABLE, sorted(faultpoints.ENABLED)
+            )
         secret = self._prepare_home()
         self.cluster = ClusterDriver(
-            metadata_store(self.config, self._clock), self.config, incarnation=self._incarnation, clock=self._clock
+            self._machine.metadata_store(self.config),
+            self.config,
+            incarnation=self._incarnation,
+            clock=self._clock,
+            random=self._machine.random,
         )
         try:
             await self.cluster.start()
@@ -97,6 +104,7 @@ class Broker:
             config=lambda: self.cluster.config,
             clock=self._clock,
             loop=self._loop,
+            new_flush_scheduler=self._machine.flush_scheduler,
         )
         self.partitions.apply(ImageDelta(old=EMPTY_IMAGE, new=self.cluster.image))
         self.cluster.subscribe(self.partitions.apply)
@@ -160,10 +168,8 @@ class Broker:
         await self.server.listen(self._internal_socket, "internal")
 
     def _prepare_home(self) -> bytes:
-        home = Path(self.config.home)
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            return load_cluster_secret(home)
+            return self._machine.cluster_secret(self.config)
         except (OSError, ValueError) as error:
             raise CannotStart(str(error)) from error
 
@@ -182,7 +188,7 @@ class Broker:
         try:
             log_dir = LogDir.open(
                 str(self.config.data_directory),
-                filesystem=RealFileSystem(),
+                filesystem=self._machine.filesystem,
                 clock_wall_ms=self._clock.wall_ms,
                 node_id=node_id,
                 cluster_id=image.cluster_id,
@@ -241,7 +247,7 @@ class Broker:
 
     def _data_standing(self) -> DataStanding:
         log_dir = self.log_dir
-        life = ProcessLife(boot_id=boot_id(), flushes=self.config.ack_durability == "flush")
+        life = ProcessLife(boot_id=self._machine.boot_id(), flushes=self.config.ack_durability == "flush")
         return DataStanding(
             intact=begin_life(log_dir.filesystem, log_dir.path, life, clean=log_dir.stopped_cleanly),
             lost=relied_on(self.cluster.image, self.config.node_id, unusable(log_dir) | log_dir.missing),
@@ -405,20 +411,24 @@ def _overrides(text: str) -> dict[str, int]:
     return limits
 
 
-def _bind_all(config: BrokerConfig) -> tuple[socket.socket, socket.socket]:
-    client = _bind_or_explain(config.host, config.port, "client", "OTTLA_KAFKA (HOST:PORT of broker 1)")
+def _bind_all(config: BrokerConfig, machine: Machine) -> tuple[socket.socket, socket.socket]:
+    client = _bind_or_explain(machine, config.host, config.port, "client", "OTTLA_KAFKA (HOST:PORT of broker 1)")
     try:
         return client, _bind_or_explain(
-            config.internal_host, config.internal_port, "internal", "OTTLA_KAFKA (10000 below) or OTTLA_LISTENERS"
+            machine,
+            config.internal_host,
+            config.internal_port,
+            "internal",
+            "OTTLA_KAFKA (10000 below) or OTTLA_LISTENERS",
         )
     except BaseException:
         client.close()
         raise
 
 
-def _bind_or_explain(host: str, port: int, listener: str, option: str) -> socket.socket:
+def _bind_or_explain(machine: Machine, host: str, port: int, listener: str, option: str) -> socket.socket:
     try:
-        return bind(host, port)
+        return machine.bind(host, port)
     except OSError as error:
         reason = error.strerror or str(error)
         raise CannotStart(

@@ -79,6 +79,7 @@ class PartitionManager:
         config: Callable[[], BrokerConfig],
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
+        new_flush_scheduler: Callable[..., FlushScheduler] = FlushScheduler,
     ) -> None:
         """``config`` returns the effective config of the moment: parts of it change while the broker runs."""
         self.node_id = node_id
@@ -91,7 +92,7 @@ class PartitionManager:
         self._config = config
         self._clock = clock
         self._loop = loop
-        self._flush = FlushScheduler(loop, on_failed=self._on_flush_failed)
+        self._flush = new_flush_scheduler(loop, on_failed=self._on_flush_failed)
         self._waits_for_flush = config().ack_durability == "flush"
         self._image: ClusterImage | None = None
         self._partitions: dict[tuple[str, int], Partition] = {}

@@ -12,7 +12,7 @@ import pytest
 from tests.architecture.source import Module, imports, modules, relative_imports
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"types", "errors", "limits", "clock"}),
+    frozenset({"types", "errors", "limits", "clock", "faultpoints"}),
     # ``telemetry.sample`` and ``protocol.private`` are value types and belong to nobody's behaviour.
     frozenset({"config", "protocol", "metadata", "telemetry.sample"}),
     frozenset({"storage"}),
@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"groups", "replication", "transactions"}),
     frozenset({"handlers"}),
     frozenset({"network", "telemetry", "client", "models", "supervisor"}),
-    frozenset({"jobs", "commandline"}),
+    frozenset({"jobs", "commandline", "machine"}),
     frozenset({"tasks", "management", "app", "apps", "admin"}),
     frozenset({"__main__"}),
 )
