@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOGS_PER_TURN = 4
+LOGS_PER_TURN = 100
+"""Looked at without anything to write."""
+PAUSE_SECONDS = 0.002
 ROLL_SECONDS = 5.0
 PURGE_SECONDS = 1.0
 CHECKPOINT_SECONDS_FIRST = 5.0
@@ -105,15 +107,20 @@ class Maintenance:
             logger.error("a deleted file stays on disk: %s", problem)
 
     async def _checkpoint(self) -> None:
-        """Small files per log are written a few logs at a time, so that nobody waits for those of hundreds."""
-        for count, partition in enumerate(tuple(self._partitions()), start=1):
-            with contextlib.suppress(OSError):  # shortcuts; the ticket tries again
-                partition.log.save_shortcuts()
-            if count % LOGS_PER_TURN == 0:
-                await asyncio.sleep(0)
+        """What is to be told is fixed first, so that the indexes, which follow, cover all of it. They are small files, two for
+        each log that was written to; making one can take the file system a millisecond or two, so others have their turn
+        behind every log, and time enough to catch up."""
         for partition in self._partitions():
             partition.save_high_watermark()
         ticket = self._log_dir.checkpoint_ticket()
+        for count, partition in enumerate(tuple(self._partitions()), start=1):
+            written = False
+            with contextlib.suppress(OSError):  # shortcuts; the next checkpoint tries again
+                written = partition.log.save_shortcuts()
+            if written:
+                await asyncio.sleep(PAUSE_SECONDS)
+            elif count % LOGS_PER_TURN == 0:
+                await asyncio.sleep(0)
         await self._loop.run_in_executor(None, ticket.run)
         self._log_dir.checkpointed(ticket)
 

@@ -2,7 +2,9 @@
 
 Owns: the order of those writes. A checkpoint taken on the loop is written and fsynced by a worker, but a truncation
 must write its lower recovery point at once and durably; an older checkpoint that is still on its way must then never
-replace the newer one. Each taking has a number; a file only moves to higher numbers.
+replace the newer one. Each taking has a number; a file only moves to higher numbers. The files of one taking are written, synced,
+renamed, and then their names are synced, all together: every sync is a commit of the file system's journal, and whoever waits
+for a record to be on the disk waits for it.
 
 A full disk must not keep anybody from deleting, and deleting begins with a checkpoint (the new log start). So some
 bytes are held in reserve, given up when a checkpoint finds no room and taken again when there is.
@@ -19,6 +21,7 @@ from broker.storage.filesystem import FileSystem
 
 RESERVE_FILE = ".reserve"
 RESERVE_BYTES = 1024 * 1024
+TEMPORARY_SUFFIX = ".tmp"
 NO_ROOM_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
@@ -41,25 +44,40 @@ class CheckpointWriter:
 
     def write(self, number: int, contents: dict[str, bytes], *, durable: bool) -> None:
         with self._lock:
-            for name, content in contents.items():
-                last_number, last_content = self._written.get(name, (0, None))
-                if number < last_number or content == last_content:
-                    continue
-                # After a failure nobody knows what the file holds: not the old content for sure.
-                self._written[name] = number, None
-                self._replace(os.path.join(self._directory, name), content, durable)
-                self._written[name] = number, content
+            changed = {name: content for name, content in contents.items() if self._is_news(name, number, content)}
+            if changed:
+                # After a failure nobody knows what the files hold: not the old content for sure.
+                self._written.update(dict.fromkeys(changed, (number, None)))
+                self._replace(changed, durable)
+                self._written.update((name, (number, content)) for name, content in changed.items())
             self._reserve()
 
-    def _replace(self, path: str, content: bytes, durable: bool) -> None:
+    def _is_news(self, name: str, number: int, content: bytes) -> bool:
+        last_number, last_content = self._written.get(name, (0, None))
+        return number >= last_number and content != last_content
+
+    def _replace(self, contents: dict[str, bytes], durable: bool) -> None:
         try:
-            self._filesystem.replace_file(path, content, durable=durable)
+            self._replace_all(contents, durable)
         except OSError as error:
             if error.errno not in NO_ROOM_ERRNOS or not self._reserved:
                 raise
             self._reserved = False
             self._filesystem.unlink(os.path.join(self._directory, RESERVE_FILE))
-            self._filesystem.replace_file(path, content, durable=durable)
+            self._replace_all(contents, durable)
+
+    def _replace_all(self, contents: dict[str, bytes], durable: bool) -> None:
+        filesystem = self._filesystem
+        paths = [os.path.join(self._directory, name) for name in contents]
+        for path, content in zip(paths, contents.values(), strict=True):
+            filesystem.write_file(path + TEMPORARY_SUFFIX, content)
+        if durable:
+            for path in paths:
+                filesystem.sync_file(path + TEMPORARY_SUFFIX)
+        for path in paths:
+            filesystem.rename(path + TEMPORARY_SUFFIX, path)
+        if durable:
+            filesystem.sync_directory(self._directory)
 
     def _reserve(self) -> None:
         """Take the reserve unless it is there; a disk without room for it is no reason to fail."""

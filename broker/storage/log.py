@@ -264,9 +264,9 @@ class Log(CompactableLog):
 
     # Closing ------------------------------------------------------------------------------------------
 
-    def save_shortcuts(self) -> None:
-        """Write the index entries that are only in memory. Raises ``OSError``."""
-        self._segments.active.flush_indexes()
+    def save_shortcuts(self) -> bool:
+        """Write the index entries that are only in memory; whether there were any. Raises ``OSError``."""
+        return self._segments.active.flush_indexes()
 
     def close(self, *, clean: bool) -> None:
         """Release every file. ``clean``: first make all of it durable, snapshot included. Raises ``KafkaError``."""

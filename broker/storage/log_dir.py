@@ -372,14 +372,12 @@ class LogDir:
     # Checkpoints -----------------------------------------------------------------------------------
 
     def checkpoint_ticket(self) -> CheckpointTicket:
-        """On the loop: write pending index entries and fix the offsets; ``run`` in a worker makes them durable.
+        """On the loop: fix the offsets; ``run`` in a worker makes them durable.
 
-        Give it to ``checkpointed`` afterwards. The fresher the recovery points, the less a restart has to scan, and the
+        Give it to ``checkpointed`` afterwards. ``Log.save_shortcuts`` belongs between the two: index entries that are missing
+        below a recovery point are not made again by a restart. The fresher the recovery points, the less a restart has to scan, and the
         more of the log counts as durable rather than as a tail that may be torn.
         """
-        for log in self.logs.values():
-            with contextlib.suppress(OSError):  # shortcuts; the next checkpoint tries again
-                log.save_shortcuts()
         return self._checkpoints.take(self._offsets())
 
     def checkpointed(self, ticket: CheckpointTicket) -> None:
@@ -390,6 +388,9 @@ class LogDir:
     def checkpoint(self) -> None:
         """``checkpoint_ticket`` run at once."""
         ticket = self.checkpoint_ticket()
+        for log in self.logs.values():
+            with contextlib.suppress(OSError):  # shortcuts; the next checkpoint tries again
+                log.save_shortcuts()
         ticket.run()
         self.checkpointed(ticket)
 

@@ -171,11 +171,13 @@ class Segment:
         if self.size and self._time_range_known:
             self.time_index.append_if_newer(self.max_timestamp, self.max_timestamp_offset)
 
-    def flush_indexes(self) -> None:
-        self.offset_index.flush()
-        self.time_index.flush()
+    def flush_indexes(self) -> bool:
+        """Whether there was anything to write."""
+        written = self.offset_index.flush()
+        written = self.time_index.flush() or written
         if self.aborted is not None:
             self.aborted.flush()
+        return written
 
     @property
     def transaction_index_path(self) -> str:

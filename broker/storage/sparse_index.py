@@ -117,15 +117,17 @@ class SparseIndex(ABC):
 
     # File ------------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Write the entries the file does not have yet. Not durable by itself: see the module's docstring."""
+    def flush(self) -> bool:
+        """Write the entries the file does not have yet; whether there were any. Not durable by itself: see the module's
+        docstring."""
         if self.keys is None or self._written == len(self.keys):
-            return
+            return False
         if self._written < 0:
             self._filesystem.write_file(self.path, self._encode(0))
         else:
             self._filesystem.append_file(self.path, self._encode(self._written), self._written * self.ENTRY_SIZE)
         self._written = len(self.keys)
+        return True
 
     @abstractmethod
     def _decode(self, content: bytes) -> tuple[array[int], array[int]]: ...

@@ -321,6 +321,31 @@ def test_an_older_checkpoint_still_on_its_way_never_replaces_a_newer_one() -> No
     assert disk.read_file(f"{PATH}/recovery-point-offset-checkpoint") == b"0\n1\norders 0 4\n"
 
 
+def test_the_checkpoints_of_one_moment_share_their_syncs() -> None:
+    disk = MemoryFileSystem()
+    log_dir = open_log_dir(disk)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    append(log, b"a")
+    flush(log)
+    log.high_watermark = 1
+    before = len(disk.journal)
+    log_dir.checkpoint_ticket().run()
+
+    kinds = [type(change).__name__ for change in disk.journal[before:]]
+    replaced = kinds.count("Move")
+    assert replaced >= 2
+    assert kinds[-2 * replaced - 1 :] == ["SyncFile"] * replaced + ["Move"] * replaced + ["SyncDirectory"]
+
+
+def test_index_entries_are_written_once() -> None:
+    disk = MemoryFileSystem()
+    log = open_log_dir(disk).create_log(PARTITION, TOPIC_ID, CONFIG)
+    for _ in range(3):
+        append(log, b"a" * 5_000)
+    assert log.save_shortcuts()
+    assert not log.save_shortcuts()
+
+
 def test_the_clean_shutdown_marker_comes_last_and_goes_first() -> None:
     disk = MemoryFileSystem()
     open_log_dir(disk).close(clean=True)
