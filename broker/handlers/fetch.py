@@ -75,7 +75,7 @@ class ParkedFetch(Deferred):
         """A follower's: what it has is committed now. The next append tells it as well, and mostly comes first."""
         if not self._tells_soon:
             self._tells_soon = True
-            self._services.partitions.tell_soon(self)
+            self._services.partitions.tell_soon(self, pressing=self._context.begins)
 
     def tell(self) -> None:
         self.look_again(True)

@@ -34,6 +34,9 @@ class FetchContext(Protocol):
     def size(self) -> int:
         """Partitions it holds in memory after a look."""
 
+    begins: bool
+    """Whether there is no session yet: a follower's should not wait to have one."""
+
     @property
     def has_news(self) -> bool:
         """Whether the last look found a high watermark or log start that a follower has not been told of: worth an answer
@@ -88,6 +91,7 @@ def _reading(request: Request, fetch: FetchRequest, services: Services, first: b
 class FullFetch:
     """All partitions of the request. Begins a session if it asks for one and the cache has room."""
 
+    begins = True
     __slots__ = ("_fetch", "_partitions", "_reading", "_request", "_services", "_topics")
 
     def __init__(self, request: Request, fetch: FetchRequest, services: Services) -> None:
@@ -184,6 +188,7 @@ class FullFetch:
 class IncrementalFetch:
     """What is new in a session whose epoch was found right and which this request has moved on."""
 
+    begins = False
     __slots__ = ("_epoch", "_fetch", "_looked", "_reading", "_request", "_services", "_session")
 
     def __init__(self, request: Request, fetch: FetchRequest, session: FetchSession, services: Services) -> None:

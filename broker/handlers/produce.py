@@ -71,6 +71,8 @@ class ParkedProduce(Deferred):
     )
 
     patient = False
+    can_wait = True
+    """Readers of what is acknowledged are answered first, and acknowledgements of many partitions share one write."""
 
     def __init__(self, request: Request, topics: list, services: Services, deadline: float, *, acks: int) -> None:
         super().__init__()

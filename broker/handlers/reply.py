@@ -42,6 +42,9 @@ class Deferred:
 
     __slots__ = ("answer", "done", "exclusive", "failure", "owner")
 
+    can_wait = False
+    """The answer leaves behind those that the same event causes: what it acknowledges matters more to others."""
+
     def __init__(self) -> None:
         self.answer: Answer = None
         self.failure: CloseConnection | None = None

@@ -123,6 +123,8 @@ class Server:
         self._on_unsent = on_unsent
         self._pace = AcceptPace(INT_MAX)
         self.configure(settings)
+        self._unwritten: list[Session] = []
+        """Those with acknowledgements that leave when everything else this input caused has left."""
         self._stalled: dict[Session, None] = {}
         """Connections whose peer does not take what is written, the longest first."""
         self._clients = 0
@@ -260,6 +262,18 @@ class Server:
             peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         if settings.receive_buffer_bytes > 0:
             peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, settings.receive_buffer_bytes)
+
+    def write_later(self, session: Session) -> None:
+        """Write what ``session`` has to say when this input is used up, or in the next turn of the loop if there is none."""
+        if not self._unwritten:
+            self.loop.call_soon(self.write_waiting)
+        self._unwritten.append(session)
+
+    def write_waiting(self) -> None:
+        if self._unwritten:
+            unwritten, self._unwritten = self._unwritten, []
+            for session in unwritten:
+                session.write_out()
 
     def lost(self, session: Session) -> None:
         if self._sessions.pop(session.connection.connection_id, None) and session.connection.listener == "client":

@@ -9,6 +9,8 @@ server's coarse timer. What must stay true:
   has to wait before it appends is ``exclusive`` until it has: the next one must not overtake it.
 - A broker that follows others sends its next Fetch behind one that waits when it has to ask for more: the one that waits
   is answered at once.
+- Acknowledgements that a follower's fetch or a flush sets free leave behind the answers to readers that it sets free, so that one
+  write serves many partitions, and what has been written is read as soon as it can be.
 - A session that may not start its next frame is *blocked*: what is left of the input is copied once into
   ``_backlog`` and reading is paused, so a blocked connection owns at most one receive buffer of input.
 - A connection whose client has to wait for its quota is *muted*: nothing is read and no request started until the time
@@ -214,6 +216,7 @@ class Session(asyncio.BufferedProtocol):
         self._server.after_input()
         if self._out:
             self._write_out()
+        self._server.write_waiting()
 
     def _advance(self, frame: PartialFrame, nbytes: int) -> bool:
         try:
@@ -404,7 +407,10 @@ class Session(asyncio.BufferedProtocol):
         if self.closed:
             return
         if self._out:
-            self._write_out()
+            if deferred.can_wait and not self._draining:
+                self._server.write_later(self)
+            else:
+                self._write_out()
         if self._draining and not pending:
             self.close()
         elif self._blocked:
@@ -450,6 +456,11 @@ class Session(asyncio.BufferedProtocol):
             self._out += answer
             self._out_bytes += size
         if self._out_bytes > JOINED_ANSWER_BYTES_MAX:
+            self._write_out()
+
+    def write_out(self) -> None:
+        """What waited for others to be answered first."""
+        if self._out:
             self._write_out()
 
     def _write_out(self) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from broker import limits
 from broker.clock import Clock
+from broker.config.broker_schema import RACK_AWARE_SELECTOR
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.partition.disk_guard import DiskGuard
@@ -30,7 +31,14 @@ from broker.partition.maintenance import Maintenance
 from broker.partition.ports import IsrProposer, LeadershipListener, ReplicationListener
 from broker.partition.roles import Roles
 from broker.partition.state import PartitionState, ProposeIsr
-from broker.partition.waiting import FollowerPoll, LongPoll, ParkedAnswer, Waiting
+from broker.partition.waiting import (
+    NEWS_SECONDS,
+    NEWS_SECONDS_UNREAD,
+    FollowerPoll,
+    LongPoll,
+    ParkedAnswer,
+    Waiting,
+)
 from broker.types import NO_LEADER, BrokerId, TopicId, TopicPartition
 
 if TYPE_CHECKING:
@@ -334,9 +342,10 @@ class PartitionManager:
         """A long poll has data: look at it once this input is used up, together with others."""
         self._waiting.wake_later(poll)
 
-    def tell_soon(self, poll: FollowerPoll) -> None:
-        """A follower's long poll has nothing to read, but a high watermark to hear of."""
-        self._waiting.tell_soon(poll)
+    def tell_soon(self, poll: FollowerPoll, *, pressing: bool) -> None:
+        """A follower's long poll has nothing to read, but a high watermark to hear of or, ``pressing``, a session to begin."""
+        pressing = pressing or self._config().replica_selector_class == RACK_AWARE_SELECTOR
+        self._waiting.tell_soon(poll, NEWS_SECONDS if pressing else NEWS_SECONDS_UNREAD)
 
     def wake_long_polls(self) -> None:
         self._waiting.wake_all()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from broker.partition.driver import Partition
@@ -37,8 +38,10 @@ class FollowerPoll(Protocol):
 
 
 NEWS_SECONDS = 0.01
-"""How long a high watermark that moved alone waits for records to travel with. Consumers next to a follower see what is
-committed this much later than they could; followers are asked half as often while records keep coming."""
+"""How long a high watermark that moved alone waits for records to travel with, where consumers may read next to a follower: they
+see what is committed this much later than they could. Followers are asked half as often while records keep coming."""
+NEWS_SECONDS_UNREAD = 0.1
+"""The same where nobody is sent to a follower. Then the watermark matters to the next leader only."""
 
 
 class Waiting:
@@ -55,8 +58,8 @@ class Waiting:
         self._time = time
         self._parked: dict[ParkedAnswer, None] = {}
         self._awake: list[LongPoll] = []
-        self._untold: deque[tuple[float, FollowerPoll]] = deque()
-        """By the time at which they are due."""
+        self._untold: dict[float, deque[tuple[float, FollowerPoll]]] = {}
+        """By how long they wait at most; each with the time at which it is due, in that order."""
 
     @property
     def parked_count(self) -> int:
@@ -86,19 +89,22 @@ class Waiting:
             self._call_soon(self.wake_all)
         self._awake.append(poll)
 
-    def tell_soon(self, poll: FollowerPoll) -> None:
-        """Have ``poll`` answered in ``NEWS_SECONDS``, unless it is answered before."""
-        if not self._untold:
-            self._call_later(NEWS_SECONDS, self._tell_due)
-        self._untold.append((self._time() + NEWS_SECONDS, poll))
+    def tell_soon(self, poll: FollowerPoll, seconds: float) -> None:
+        """Have ``poll`` answered after so many seconds (one of the two above), unless it is answered before."""
+        untold = self._untold.get(seconds)
+        if untold is None:
+            untold = self._untold[seconds] = deque()
+        if not untold:
+            self._call_later(seconds, partial(self._tell_due, untold))
+        untold.append((self._time() + seconds, poll))
 
-    def _tell_due(self) -> None:
-        untold, now = self._untold, self._time()
+    def _tell_due(self, untold: deque[tuple[float, FollowerPoll]]) -> None:
+        now = self._time()
         while untold and (untold[0][1].done or untold[0][0] <= now):
             _, poll = untold.popleft()
             poll.tell()
         if untold:
-            self._call_later(untold[0][0] - now, self._tell_due)
+            self._call_later(untold[0][0] - now, partial(self._tell_due, untold))
 
     def wake_all(self) -> None:
         while self._awake:
