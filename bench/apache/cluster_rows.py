@@ -133,9 +133,12 @@ def _silence(cluster: ClusterUnderTest, go: Callable[[], None]) -> tuple[float, 
 
 
 def _catch_up(cluster: ClusterUnderTest, scale: float) -> tuple[float, ...]:
-    """A broker is away while data is written; from its return until everything has all its replicas again."""
+    """A broker is away while data is written; from its return, when it accepts connections again, until everything has all
+    its replicas in sync."""
     topic = _topic(cluster)
     cluster.kill(REPLICAS)
+    # Until the others have noticed, nobody leads what it led, and a producer would not even find out where to begin.
+    failover.wait_in_sync(cluster.bootstrap, topic, REPLICAS - 1)
     size = 10_000
     count = int(400 * MB * scale) // size
     native.produce(
