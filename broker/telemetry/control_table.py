@@ -62,6 +62,8 @@ def _registration(image: ClusterImage, broker_id: BrokerId) -> RegistrationSampl
         host=live.host,
         port=live.port,
         rack=live.rack or "",
+        internal_host=live.internal_host,
+        internal_port=live.internal_port,
         epoch=live.epoch,
         incarnation=live.incarnation,
         registered_at_ms=live.registered_at_ms or -1,

@@ -226,6 +226,9 @@ class RegistrationSample(msgspec.Struct, frozen=True, omit_defaults=True):
     host: str = ""
     port: int = -1
     rack: str = ""
+    internal_host: str = ""
+    """Of its internal listener, where its telemetry is to be had; empty while it is not registered."""
+    internal_port: int = -1
     epoch: int = -1
     """Of its registration; grows with each (Kafka's broker epoch)."""
     incarnation: str = ""

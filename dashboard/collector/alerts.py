@@ -77,7 +77,7 @@ def _broker_alerts(broker: BrokerRow) -> Iterable[AlertRow]:
         yield AlertRow(
             name=f"broker-silent:{broker.id}",
             level="bad",
-            title=f"Broker {broker.id} does not answer",
+            title=f"Broker {broker.id} {'has left the cluster' if broker.live is False else 'does not answer'}",
             text=_silence(broker),
             since_ms=broker.silent_since_ms,
             link=link,

@@ -12,9 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from broker.telemetry.sample import BrokerSample, GroupSample, PartitionSample, Sample, TopicSample
+from broker.client.addresses import Address
+from broker.telemetry.sample import (
+    BrokerSample,
+    GroupSample,
+    PartitionSample,
+    RegistrationSample,
+    Sample,
+    TopicSample,
+)
 from dashboard.collector.broker_rows import broker_detail, broker_row, replica_row
-from dashboard.collector.control import ControlView, ControlVoice, controller_row, view_control
+from dashboard.collector.control import ControlView, ControlVoice, controller_row, former_after, view_control
 from dashboard.collector.events import EventBook
 from dashboard.collector.groups import GroupView, view_group
 from dashboard.collector.mirror import BrokerMirror, PartitionKey, Touched
@@ -81,6 +89,8 @@ class ClusterModel:
         self.events = EventBook()
         self._control = ControlView()
         self._known: dict[int, _Known] = {}
+        self._former: dict[int, RegistrationSample] = {}
+        """Brokers the metadata named once and have forgotten: they were taken out of the cluster."""
         self._meters: dict[PartitionKey, _PartitionMeter] = {}
         self._busy: set[PartitionKey] = set()
         """Partitions whose meter has to be read again although their broker may not mention them."""
@@ -139,8 +149,25 @@ class ClusterModel:
 
     def _is_retired(self, broker_id: int) -> bool:
         """Taken out of the cluster and silent: nobody waits for its word."""
-        entry = self._control.registrations.get(broker_id)
+        entry = self._registration(broker_id)
         return entry is not None and entry.state == "decommissioned" and not self._known[broker_id].online
+
+    def _registration(self, broker_id: int) -> RegistrationSample | None:
+        return self._control.registrations.get(broker_id) or self._former.get(broker_id)
+
+    @property
+    def addresses(self) -> dict[int, Address]:
+        """The internal listener of every broker that is registered now, by the metadata's word."""
+        return {
+            entry.id: Address(entry.internal_host, entry.internal_port)
+            for entry in self._control.registrations.values()
+            if entry.live and entry.internal_host
+        }
+
+    @property
+    def former(self) -> frozenset[int]:
+        """Brokers the metadata have forgotten."""
+        return frozenset(self._former)
 
     # What pages see --------------------------------------------------------------------------------
 
@@ -192,6 +219,7 @@ class ClusterModel:
         for mirror in self._speakers():
             self.cluster_id = mirror.cluster_id or self.cluster_id
         self.events.note_control(was, self._control, self._newest_ms())
+        self._former = former_after(self._former, was, self._control, self._newest_ms())
 
     def _newest_ms(self) -> int:
         return max(self.sampled.values(), default=0)
@@ -343,13 +371,15 @@ class ClusterModel:
         return True
 
     def _derive_brokers(self) -> None:
-        """Every broker that was asked, that is registered, or that is meant to keep a replica."""
-        registered = self._control.registrations
-        ids = sorted({*self._known, *registered, *self.walk.brokers})
+        """Every broker that was asked, that is registered or was, or that is meant to keep a replica; but for those that are being
+        asked for the first time now, for they are neither up nor down."""
+        registered = {**self._former, **self._control.registrations}
+        asked_first = self.addresses.keys() - self._known.keys()
+        ids = sorted({*self._known, *registered, *self.walk.brokers} - asked_first)
         counted = [one for one in ids if one not in registered or registered[one].live]
         replicas = sum(self.walk.counts(one).replicas for one in counted)
         led = sum(self.walk.counts(one).leaders for one in counted)
-        unheard = _Known(mirror=BrokerMirror(-1), trouble="The collector has not been told its address.")
+        unheard = _Known(mirror=BrokerMirror(-1), trouble="The collector has not heard it yet.")
         self.brokers = {}
         for broker_id in ids:
             known = self._known.get(broker_id, unheard)

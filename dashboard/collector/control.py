@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from broker.telemetry.sample import ControlSample, RegistrationSample
 from dashboard.live.replication_rows import ControllerRow, Election
 
@@ -52,6 +54,27 @@ def view_control(voices: Iterable[ControlVoice]) -> ControlView:
         revision=newest.revision,
         registrations={entry.id: entry for entry in newest.control.brokers},
     )
+
+
+def former_after(
+    former: Mapping[int, RegistrationSample], was: ControlView, now: ControlView, now_ms: int
+) -> dict[int, RegistrationSample]:
+    """The brokers that were taken out: the metadata named them once and do not any more. One that comes back is none of them."""
+    if not now.registrations:
+        return dict(former)
+    gone = {
+        broker_id: msgspec.structs.replace(
+            entry,
+            live=False,
+            state="decommissioned",
+            left_at_ms=entry.left_at_ms if entry.left_at_ms >= 0 else now_ms,
+            epoch=-1,
+            incarnation="",
+            registered_at_ms=-1,
+        )
+        for broker_id, entry in was.registrations.items()
+    }
+    return {broker_id: entry for broker_id, entry in {**gone, **former}.items() if broker_id not in now.registrations}
 
 
 def _newest_first(voice: ControlVoice) -> tuple[int, int, bool, bool, bool, int]:

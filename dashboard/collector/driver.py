@@ -1,6 +1,6 @@
 """The collector process: listens to every broker, derives, writes, publishes.
 
-One task per broker feeds the model; one task publishes at most every ``FRAME_MS`` and at least every
+One task per broker (``listening.py``) feeds the model; one task publishes at most every ``FRAME_MS`` and at least every
 ``PULSE_MS``; one task asks the database now and then for what brokers cannot know. All on one event loop, so the
 model has one owner and no lock. A store that does not answer delays publishing and nothing else.
 """
@@ -11,32 +11,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
-from broker.errors import KafkaError
-from broker.telemetry.reduce import SampleGap
 from broker.telemetry.sample import Sample
+from dashboard.collector.listening import Listening, Reach, Source
 from dashboard.collector.pipeline import Pipeline
 from dashboard.live.state import EVENTS, AlertRow, Frame
 from dashboard.live.store import LiveStore, StoreError
 
 FRAME_MS = 250
 PULSE_MS = 1_000
-RETRY_SECONDS_MIN = 0.25
-RETRY_SECONDS_MAX = 2.0
+STORE_RETRY_SECONDS = 1.0
 SILENCE_MS = 3_000
 """A broker that has said nothing for this long does not answer; a single late answer is not worth an alarm."""
 FACTS_SECONDS = 5.0
 
 logger = logging.getLogger("ottla.collector")
-
-
-class Source(Protocol):
-    """Where one broker's samples come from."""
-
-    async def next(self) -> list[Sample]: ...
-    def restart(self) -> None: ...
-    async def close(self) -> None: ...
 
 
 def wall_ms() -> int:
@@ -48,13 +37,14 @@ class Collector:
         self,
         sources: Sequence[tuple[int, Source]],
         *,
+        reach: Reach,
         store: LiveStore,
         send: Callable[[Frame], Awaitable[None]],
         gather_facts: Callable[[], Awaitable[Sequence[AlertRow]]],
         clock: Callable[[], int] = wall_ms,
     ) -> None:
-        """``sources`` name the broker id expected at each; the samples' own id counts once one has come."""
-        self._sources = sources
+        """``sources``: of the brokers of the settings. ``reach`` opens one for a broker that only the metadata name."""
+        self._listening = Listening(sources, reach=reach, ears=self)
         self._store = store
         self._send = send
         self._gather_facts = gather_facts
@@ -64,61 +54,23 @@ class Collector:
         self._heard_ms: dict[int, int] = {}
         self._dirty = asyncio.Event()
         self._written_seq = 0
-        self._waiting_for = {broker_id for broker_id, _ in sources}
-        """Brokers that have neither answered nor failed yet: before that there is nothing true to publish."""
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for broker_id, source in self._sources:
-                tasks.create_task(self._listen(broker_id, source), name=f"listen {broker_id}")
+            self._listening.start(tasks)
             tasks.create_task(self._publish_forever(), name="publish")
             tasks.create_task(self._gather_forever(), name="facts")
 
     # Listening -------------------------------------------------------------------------------------
 
-    async def _listen(self, broker_id: int, source: Source) -> None:
-        retry_seconds = RETRY_SECONDS_MIN
-        answering = True
-        try:
-            while True:
-                try:
-                    samples = await source.next()
-                    broker_id = self._fold(broker_id, source, samples)
-                    retry_seconds = RETRY_SECONDS_MIN
-                    if not answering:
-                        logger.info("broker %d answers again", broker_id)
-                    answering = True
-                except (OSError, KafkaError, ValueError) as error:
-                    if answering:
-                        logger.warning("broker %d does not answer: %s", broker_id, error)
-                    answering = False
-                    self._note_silence(broker_id, str(error))
-                    source.restart()
-                    await source.close()
-                    await asyncio.sleep(retry_seconds)
-                    retry_seconds = min(retry_seconds * 2, RETRY_SECONDS_MAX)
-        finally:
-            await source.close()
+    def heard(self, sample: Sample) -> None:
+        self._pipeline.fold(sample)
+        self._heard_ms[sample.broker_id] = self._clock()
+        self._dirty.set()
 
-    def _fold(self, broker_id: int, source: Source, samples: list[Sample]) -> int:
-        for sample in samples:
-            broker_id = sample.broker_id
-            try:
-                self._pipeline.fold(sample)
-            except SampleGap as error:
-                logger.info("asking for a full sample: %s", error)
-                source.restart()
-                return broker_id
-            self._heard_ms[broker_id] = self._clock()
-            self._waiting_for.discard(broker_id)
-        if samples:
-            self._dirty.set()
-        return broker_id
-
-    def _note_silence(self, broker_id: int, trouble: str) -> None:
+    def missed(self, broker_id: int, trouble: str) -> None:
         heard_ms = self._heard_ms.get(broker_id, -1)
-        self._waiting_for.discard(broker_id)
         if heard_ms < 0 or self._clock() - heard_ms >= SILENCE_MS:
             self._pipeline.model.silent(broker_id, since_ms=heard_ms, trouble=trouble)
             self._dirty.set()
@@ -133,7 +85,7 @@ class Collector:
             except TimeoutError:
                 pass
             self._dirty.clear()
-            if not self._waiting_for:
+            if self._listening.complete:
                 await self._publish_once()
             await asyncio.sleep(FRAME_MS / 1000)
 
@@ -153,10 +105,11 @@ class Collector:
             self._written_seq = plan.write.seq
             for frame in plan.frames:
                 await self._send(frame)
+            self._listening.follow(self._pipeline.model.addresses, self._pipeline.model.former)
         except StoreError as error:
             logger.warning("cannot publish: %s", error)
             self._pipeline.forget()
-            await asyncio.sleep(RETRY_SECONDS_MAX / 2)
+            await asyncio.sleep(STORE_RETRY_SECONDS)
 
     # What brokers cannot know ----------------------------------------------------------------------
 

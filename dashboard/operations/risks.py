@@ -58,7 +58,7 @@ def restart_order(brokers: Iterable[BrokerRow]) -> list[int]:
 def restart_refusals(brokers: Sequence[BrokerRow], chosen: Sequence[int]) -> list[str]:
     """Why a rolling restart would not begin."""
     refusals = [f"There is no broker {one}." for one in chosen if one not in {row.id for row in brokers}]
-    refusals += [f"Broker {row.id} does not answer: bring it back first." for row in brokers if not row.online]
+    refusals += [f"Broker {row.id} does not answer: bring it back first." for row in brokers if not _is_there(row)]
     behind = [row for row in brokers if row.online and row.out_of_sync]
     refusals += [
         f"{row.out_of_sync} replica{'' if row.out_of_sync == 1 else 's'} of broker {row.id} "
@@ -66,6 +66,11 @@ def restart_refusals(brokers: Sequence[BrokerRow], chosen: Sequence[int]) -> lis
         for row in behind
     ]
     return refusals
+
+
+def _is_there(row: BrokerRow) -> bool:
+    """Answers, or was taken out: nobody waits for that one."""
+    return row.online or row.state == "decommissioned"
 
 
 def decommission_refusals(

@@ -57,7 +57,7 @@ def broker_condition(broker: BrokerRow) -> str:
     if broker.state == "decommissioned":
         return "decommissioned"
     if not broker.online:
-        return "not answering"
+        return "left the cluster" if broker.live is False else "not answering"
     if broker.offline_log_dir_reason:
         return "disk offline"
     if broker.produce_refused_reason:
@@ -74,7 +74,12 @@ def broker_condition(broker: BrokerRow) -> str:
 def broker_reason(broker: BrokerRow) -> str:
     """The sentence behind it."""
     if not broker.online:
-        return broker.trouble
+        left = (
+            "Its registration ended and the others do without it until it starts again. "
+            if broker.live is False
+            else ""
+        )
+        return f"{left}{broker.trouble}"
     reason = broker.offline_log_dir_reason or broker.produce_refused_reason
     if reason:
         return reason
@@ -182,7 +187,7 @@ def event_title(event: EventRow) -> str:
     if event.kind == "isr":
         return "In sync again" if event.gained and not event.lost else "Out of sync"
     if event.kind == "broker":
-        return "Broker joined" if event.after else "Broker gone"
+        return "Broker joined" if event.after else "Broker left"
     return EVENT_TITLES[event.kind]
 
 

@@ -37,6 +37,11 @@ def test_elections_and_registrations_are_told_once_and_again_when_they_change() 
     assert (control.controller_epoch, control.elected_at_ms) == (1, 5)
     assert control.elections == [ElectionSample(epoch=1, broker_id=2, at_ms=5, cause="first")]
     assert [(one.id, one.live, one.incarnation) for one in control.brokers] == [(1, True, "one")]
+    known = world.image.brokers[1]
+    assert (control.brokers[0].internal_host, control.brokers[0].internal_port) == (
+        known.internal_host,
+        known.internal_port,
+    )
     assert sampler.tick().control is None
     gone = BrokerState(state="decommissioned", since_ms=8, host="10.0.0.2", port=9092, left_at_ms=9)
     world.image = dataclasses.replace(world.image, brokers_state={2: gone})

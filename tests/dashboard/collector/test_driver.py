@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from broker.telemetry.sample import Sample
-from dashboard.collector import driver
+from broker.client.addresses import Address
+from broker.telemetry.sample import ControlSample, RegistrationSample, Sample
+from dashboard.collector import driver, listening
 from dashboard.collector.driver import Collector
 from dashboard.live.state import AlertRow, BrokerRow, Frame, HeadRow
 from dashboard.live.store import MemoryLiveStore, MemoryStore, StoreError, Write
-from tests.dashboard.samples import partition, sample, topic
+from dashboard.pages.words import broker_condition
+from tests.dashboard.samples import START_MS, partition, sample, topic
 
 PATIENCE_SECONDS = 10.0
 
@@ -22,12 +25,26 @@ PATIENCE_SECONDS = 10.0
 class ScriptedSource:
     """Hands out what the test puts in; an exception in the script is a broken connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: Address) -> None:
+        self.address = address
         self.script: asyncio.Queue[Sample | Exception] = asyncio.Queue()
+        self.asked = 0
         self.restarts = 0
         self.closes = 0
+        self._broken = False
+
+    def break_off(self) -> None:
+        """The connection breaks, and so does every other until ``mend``."""
+        self._broken = True
+        self.script.put_nowait(OSError("reset by peer"))
+
+    def mend(self) -> None:
+        self._broken = False
 
     async def next(self) -> list[Sample]:
+        self.asked += 1
+        if self._broken and self.script.empty():
+            raise OSError("refused")
         item = await self.script.get()
         if isinstance(item, Exception):
             raise item
@@ -38,6 +55,10 @@ class ScriptedSource:
 
     async def close(self) -> None:
         self.closes += 1
+
+
+def address_of(broker_id: int) -> Address:
+    return Address("127.0.0.1", 19_091 + broker_id)
 
 
 class FailingStore(MemoryLiveStore):
@@ -55,18 +76,24 @@ class FailingStore(MemoryLiveStore):
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "FRAME_MS", 5)
     monkeypatch.setattr(driver, "PULSE_MS", 20)
-    monkeypatch.setattr(driver, "RETRY_SECONDS_MIN", 0.005)
-    monkeypatch.setattr(driver, "RETRY_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(driver, "STORE_RETRY_SECONDS", 0.005)
+    monkeypatch.setattr(listening, "RETRY_SECONDS_MIN", 0.005)
+    monkeypatch.setattr(listening, "RETRY_SECONDS_MAX", 0.01)
     monkeypatch.setattr(driver, "SILENCE_MS", 30)
 
 
 class World:
     def __init__(self, brokers: int = 1) -> None:
-        self.sources = [ScriptedSource() for _ in range(brokers)]
+        self.sources = [ScriptedSource(address_of(index + 1)) for index in range(brokers)]
+        self.reached: dict[Address, ScriptedSource] = {}
+        """Sources that were opened because of what the metadata tell."""
         self.memory = MemoryStore()
         self.store = FailingStore(self.memory)
         self.sent: list[Frame] = []
         self.facts: Sequence[AlertRow] = ()
+
+    def reach(self, address: Address) -> ScriptedSource:
+        return self.reached.setdefault(address, ScriptedSource(address))
 
     async def send(self, frame: Frame) -> None:
         self.sent.append(frame)
@@ -82,6 +109,10 @@ class World:
         row = self.memory.read(["cluster"]).rows("cluster").get(f"broker:{broker_id}")
         return row if isinstance(row, BrokerRow) else None
 
+    async def next_pulse(self) -> None:
+        made_at = self.memory.read([]).pulse.made_at_ms
+        await self.until(lambda: self.memory.read([]).pulse.made_at_ms > made_at)
+
     async def until(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
@@ -93,6 +124,7 @@ class World:
 async def running(world: World) -> AsyncIterator[World]:
     collector = Collector(
         [(index + 1, source) for index, source in enumerate(world.sources)],
+        reach=world.reach,
         store=world.store,
         send=world.send,
         gather_facts=world.gather_facts,
@@ -103,7 +135,7 @@ async def running(world: World) -> AsyncIterator[World]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert all(source.closes for source in world.sources)
+    assert all(source.closes for source in (*world.sources, *world.reached.values()))
 
 
 def first() -> Sample:
@@ -145,12 +177,11 @@ async def test_a_broker_that_breaks_off_is_shown_as_silent_and_comes_back() -> N
         [source] = world.sources
         source.script.put_nowait(first())
         await world.until(world.head)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while world.broker().online and time.monotonic() < deadline:
-            source.script.put_nowait(OSError("reset by peer"))
-            await asyncio.sleep(0.005)
+        source.break_off()
+        await world.until(lambda: not world.broker().online)
         assert world.head().level == "bad"
         assert source.restarts > 0
+        source.mend()
         source.script.put_nowait(sample(1, full=True, incarnation="second"))
         await world.until(lambda: world.broker().online)
 
@@ -198,5 +229,83 @@ async def test_the_pulse_goes_on_while_nothing_moves() -> None:
     async with running(World()) as world:
         world.sources[0].script.put_nowait(first())
         await world.until(world.head)
-        made_at = world.memory.read([]).pulse.made_at_ms
-        await world.until(lambda: world.memory.read([]).pulse.made_at_ms > made_at)
+        await world.next_pulse()
+
+
+# Brokers that come and go ---------------------------------------------------------------------------
+
+
+def telling(seq: int, *brokers: RegistrationSample, broker_id: int = 1, **values: Any) -> Sample:
+    """A sample of broker ``broker_id`` with these registrations."""
+    control = ControlSample(controller_epoch=1, brokers=list(brokers))
+    return sample(seq, broker_id=broker_id, control=control, **values)
+
+
+def living(broker_id: int, *, at: Address | None = None) -> RegistrationSample:
+    host, port = at or address_of(broker_id)
+    return RegistrationSample(id=broker_id, live=True, internal_host=host, internal_port=port)
+
+
+def away(broker_id: int) -> RegistrationSample:
+    return RegistrationSample(id=broker_id, left_at_ms=START_MS)
+
+
+async def test_a_broker_that_joins_later_is_listened_to_where_the_metadata_say_it_is() -> None:
+    async with running(World()) as world:
+        [source] = world.sources
+        source.script.put_nowait(telling(1, living(1), full=True))
+        await world.until(world.head)
+        assert world.reached == {}, "the broker of the settings is listened to once"
+        source.script.put_nowait(telling(2, living(1), living(2)))
+        await world.until(lambda: address_of(2) in world.reached)
+        assert world.broker(2) is None, "neither up nor down"
+        world.reached[address_of(2)].script.put_nowait(telling(1, living(1), living(2), broker_id=2, full=True))
+        await world.until(lambda: world.broker(2) and world.broker(2).online)
+        assert world.head().brokers_online == 2
+
+
+async def test_a_broker_whose_session_ended_is_said_to_have_left_and_is_still_asked() -> None:
+    async with running(World(brokers=2)) as world:
+        one, two = world.sources
+        one.script.put_nowait(telling(1, living(1), living(2), full=True))
+        two.script.put_nowait(telling(1, living(1), living(2), broker_id=2, full=True))
+        await world.until(world.head)
+        one.script.put_nowait(telling(2, living(1), away(2), revision=2))
+        two.break_off()
+        await world.until(lambda: world.broker(2).live is False and not world.broker(2).online)
+        assert broker_condition(world.broker(2)) == "left the cluster"
+        assert "alert:broker-silent:2" in world.memory.read(["cluster"]).rows("cluster")
+        two.mend()
+        two.script.put_nowait(sample(1, broker_id=2, full=True, incarnation="second"))
+        await world.until(lambda: world.broker(2) and world.broker(2).online)
+
+
+async def test_a_broker_that_was_taken_out_is_asked_no_more_and_raises_no_alarm() -> None:
+    async with running(World()) as world:
+        [source] = world.sources
+        source.script.put_nowait(telling(1, living(1), living(2), full=True))
+        await world.until(lambda: address_of(2) in world.reached)
+        two = world.reached[address_of(2)]
+        two.script.put_nowait(telling(1, living(1), living(2), broker_id=2, full=True))
+        await world.until(lambda: world.broker(2) and world.broker(2).online)
+        two.break_off()
+        await world.until(lambda: not world.broker(2).online)
+        source.script.put_nowait(telling(2, living(1), revision=2))
+        await world.until(lambda: world.broker(2).state == "decommissioned")
+        await world.next_pulse()
+        asked = two.asked
+        await world.next_pulse()
+        assert two.asked == asked
+        assert world.head().brokers == 1
+        assert "alert:broker-silent:2" not in world.memory.read(["cluster"]).rows("cluster")
+
+
+async def test_a_broker_that_moved_is_found_again() -> None:
+    moved = Address("10.0.0.9", 19_099)
+    async with running(World(brokers=2)) as world:
+        one, two = world.sources
+        one.script.put_nowait(telling(1, living(1), living(2, at=moved), full=True))
+        two.break_off()
+        await world.until(lambda: moved in world.reached)
+        world.reached[moved].script.put_nowait(sample(1, broker_id=2, full=True))
+        await world.until(lambda: world.broker(2) and world.broker(2).online)

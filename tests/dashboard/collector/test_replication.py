@@ -117,6 +117,22 @@ def test_one_that_was_taken_out_is_no_alarm(bench: Bench) -> None:
     assert bench.overview.head.brokers == 2
 
 
+def test_one_the_metadata_have_forgotten_was_taken_out(bench: Bench) -> None:
+    start(bench)
+    bench.model.silent(3, since_ms=START_MS, trouble="refused")
+    for broker in (1, 2):
+        forgotten = controlled(brokers=[registered(1), registered(2)])
+        bench.feed(says(broker, 2, placed(replicas=[1, 2], isr=[1, 2]), control=forgotten))
+    bench.step()
+    gone = bench.model.brokers[3]
+    assert (gone.state, gone.live, gone.left_at_ms > 0) == ("decommissioned", False, True)
+    assert not [name for name in alerts(bench) if name.startswith("broker")]
+    assert (bench.overview.head.brokers, bench.model.offline) == (2, [])
+    bench.feed(says(1, 3, control=controlled()))
+    bench.step()
+    assert bench.model.brokers[3].state == "", "it came back"
+
+
 def test_no_controller_is_an_alarm(bench: Bench) -> None:
     start(bench)
     for broker in BROKERS:

@@ -102,7 +102,7 @@ def test_the_timeline_tells_cause_brokers_and_partitions_once_for_many(viewer: C
     assert "The leader failed" in said
     assert "orders 0–1" in said
     assert "The one before failed epoch 2" in said
-    assert "Broker gone" in said
+    assert "Broker left" in said
     kinds = [row.kind for row in at_bench_time.store.read([EVENTS]).rows(EVENTS).values()]
     assert sorted(kinds) == ["broker", "controller", "controller", "isr", "leader"]
     assert body.count('class="ot-lanes__mark ') == 5
