@@ -6,12 +6,11 @@ whether something is lost, doubled or out of order.
 
 from __future__ import annotations
 
-import threading
 import time
-from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
+from tests.support.in_thread import InThread
 from tests.support.wait import wait_until
 
 PACE_SECONDS = 0.005
@@ -23,15 +22,15 @@ def number_of(value: str) -> int:
     return int(value.partition(":")[2])
 
 
-class Writer:
+class Writer(InThread):
     """An idempotent producer with acks=all, a few hundred records a second spread evenly."""
 
     def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
+        super().__init__()
         self.acknowledged = [0] * partitions
         self.failures: list[KafkaError] = []
         self._topic = topic
         self._sent = [0] * partitions
-        self._stopping = threading.Event()
         self._producer = Producer(
             {
                 **QUICK,
@@ -41,7 +40,6 @@ class Writer:
                 "topic.metadata.refresh.interval.ms": 1_000,
             }
         )
-        self._thread = threading.Thread(target=self._write, daemon=True)
 
     @property
     def total(self) -> int:
@@ -61,34 +59,24 @@ class Writer:
 
     def finish(self) -> None:
         """Nothing more is sent; what was sent is acknowledged."""
-        self._stopping.set()
-        self._thread.join(PATIENCE_SECONDS)
+        self.end_turns()
         assert self._producer.flush(PATIENCE_SECONDS) == 0, "some records never were acknowledged"
         assert self.acknowledged == self._sent
 
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
+    def turn(self) -> None:
+        for partition in range(len(self._sent)):
+            self._producer.produce(
+                self._topic,
+                b"%d:%d" % (partition, self._sent[partition]),
+                partition=partition,
+                on_delivery=self._delivered,
+            )
+            self._sent[partition] += 1
+        self._producer.poll(PACE_SECONDS)
+        time.sleep(PACE_SECONDS)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join(PATIENCE_SECONDS)
+    def close(self) -> None:
         self._producer.purge()
-
-    def _write(self) -> None:
-        while not self._stopping.is_set():
-            for partition in range(len(self._sent)):
-                self._producer.produce(
-                    self._topic,
-                    b"%d:%d" % (partition, self._sent[partition]),
-                    partition=partition,
-                    on_delivery=self._delivered,
-                )
-                self._sent[partition] += 1
-            self._producer.poll(PACE_SECONDS)
-            time.sleep(PACE_SECONDS)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -97,12 +85,12 @@ class Writer:
             self.acknowledged[message.partition()] += 1
 
 
-class Reader:
+class Reader(InThread):
     """A consumer that reads every partition from its beginning."""
 
     def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
+        super().__init__()
         self.values: list[list[int]] = [[] for _ in range(partitions)]
-        self._stopping = threading.Event()
         self._consumer = Consumer(
             {
                 **QUICK,
@@ -113,7 +101,6 @@ class Reader:
             }
         )
         self._consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
-        self._thread = threading.Thread(target=self._read, daemon=True)
 
     def wait_read(self, counts: list[int]) -> None:
         wait_until(
@@ -122,19 +109,10 @@ class Reader:
             seconds=PATIENCE_SECONDS,
         )
 
-    def __enter__(self) -> Reader:
-        self._thread.start()
-        return self
+    def turn(self) -> None:
+        for message in self._consumer.consume(500, timeout=0.1):
+            if message.error() is None:
+                self.values[message.partition()].append(number_of((message.value() or b"").decode()))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join(PATIENCE_SECONDS)
+    def close(self) -> None:
         self._consumer.close()
-
-    def _read(self) -> None:
-        while not self._stopping.is_set():
-            for message in self._consumer.consume(500, timeout=0.1):
-                if message.error() is None:
-                    self.values[message.partition()].append(number_of((message.value() or b"").decode()))

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from broker.supervisor.control_client import SupervisorClient
+from broker.supervisor.options import INTERNAL_PORT_OFFSET
 from tests.support.ports import free_kafka_port, free_port
 from tests.support.wait import wait_until
 
@@ -42,6 +43,14 @@ class Installation:
     def bootstrap_of(self, broker_id: int) -> str:
         """Of one of several brokers (``OTTLA_BROKERS``)."""
         return f"127.0.0.1:{self._kafka_port + broker_id - 1}"
+
+    def internal_of(self, broker_id: int) -> str:
+        """Its listener for brokers and the dashboard, open to who has ``secret``."""
+        return f"127.0.0.1:{self._kafka_port + INTERNAL_PORT_OFFSET + broker_id - 1}"
+
+    @property
+    def secret(self) -> bytes:
+        return bytes.fromhex((self.home / "cluster_secret").read_text())
 
     @property
     def screen(self) -> str:
