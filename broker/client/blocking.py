@@ -8,21 +8,12 @@ said no) or a ``ClientConnectionError`` (there was no usable answer).
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 
 from broker import limits
-from broker.client.addresses import parse_bootstrap
-from broker.client.asynchronous import AsyncClient
+from broker.client.blocking_private import PrivateCalls
 from broker.client.configs import ResourceType
-from broker.client.connection import CONNECT_TIMEOUT_SECONDS
 from broker.client.errors import ClientConnectionError, ClientTimeoutError
-from broker.client.internal import RETENTION_TIMEOUT_SECONDS, SWAP_TIMEOUT_SECONDS
-from broker.client.loop_thread import LoopThread
 from broker.client.producer import Headers
 from broker.client.results import (
     ClusterDescription,
@@ -43,42 +34,15 @@ from broker.client.results import (
     TransactionDescription,
     TransactionListing,
 )
-from broker.client.router import REQUEST_TIMEOUT_SECONDS
 from broker.errors import ErrorCode, KafkaError
-from broker.protocol import private
 from broker.protocol.records import Record as RecordToProduce
-from broker.telemetry.sample import TelemetryResponse
 from broker.types import TopicPartition
 
 __all__ = ["Client", "ClientConnectionError", "ClientTimeoutError", "KafkaError", "ResourceType"]
 
-CALL_ATTEMPTS_TIME_FACTOR = 3
-"""A call may look up leaders and try again: all of it gets this many request timeouts."""
 
-Result = TypeVar("Result")
-Work = Callable[[AsyncClient], Coroutine[Any, Any, Result]]
-
-
-class Client:
-    """``bootstrap``: client listeners, or internal ones together with ``secret``."""
-
-    def __init__(
-        self,
-        bootstrap: str | Iterable[str],
-        secret: bytes | None = None,
-        *,
-        client_id: str = "ottla",
-        request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
-        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-    ) -> None:
-        self._bootstrap = [str(address) for address in parse_bootstrap(bootstrap)]
-        self._secret = secret
-        self._client_id = client_id
-        self._request_timeout_seconds = request_timeout_seconds
-        self._connect_timeout_seconds = connect_timeout_seconds
-        self._starting = threading.Lock()
-        self._started: tuple[LoopThread, AsyncClient] | None = None
-        _clients.add(self)
+class Client(PrivateCalls):
+    """What any Kafka can be asked; ``PrivateCalls`` has what only brokers of this project can."""
 
     # Cluster ---------------------------------------------------------------------------------------
 
@@ -342,161 +306,3 @@ class Client:
     def terminate_transaction(self, transactional_id: str) -> None:
         """Fence the producer of a transactional id and abort what it has open."""
         self._run(lambda client: client.transactions.terminate(transactional_id))
-
-    # Private APIs ----------------------------------------------------------------------------------
-
-    def telemetry(
-        self, incarnation: str = "", seq: int = -1, wait_ms: int = 1_000, *, broker_id: int | None = None
-    ) -> TelemetryResponse:
-        return self._run(
-            lambda client: client.internal.telemetry(incarnation, seq, wait_ms, broker_id=broker_id),
-            extra_seconds=wait_ms / 1000,
-        )
-
-    def segment_inventory(
-        self,
-        topics: Iterable[str] = (),
-        *,
-        partitions: Iterable[int] = (),
-        details: bool = False,
-        broker_id: int | None = None,
-    ) -> private.SegmentInventoryResponse:
-        return self._run(
-            lambda client: client.internal.segment_inventory(
-                topics, partitions=partitions, details=details, broker_id=broker_id
-            ),
-            extra_seconds=RETENTION_TIMEOUT_SECONDS,
-        )
-
-    def compaction_inventory(
-        self, topics: Iterable[str] = (), *, partitions: Iterable[int] = (), broker_id: int | None = None
-    ) -> private.CompactionInventoryResponse:
-        return self._run(
-            lambda client: client.internal.compaction_inventory(topics, partitions=partitions, broker_id=broker_id),
-            extra_seconds=RETENTION_TIMEOUT_SECONDS,
-        )
-
-    def active_producers(
-        self, topic: str, partition: int, *, broker_id: int | None = None
-    ) -> list[tuple[int, int, int]]:
-        return self._run(lambda client: client.internal.active_producers(topic, partition, broker_id=broker_id))
-
-    def swap_segments(
-        self, request: private.SwapSegmentsRequest, *, broker_id: int | None = None
-    ) -> private.SwapSegmentsResponse:
-        return self._run(
-            lambda client: client.internal.swap_segments(request, broker_id=broker_id),
-            extra_seconds=SWAP_TIMEOUT_SECONDS,
-        )
-
-    def apply_retention(
-        self, actions: Sequence[private.RetentionAction], *, broker_id: int | None = None
-    ) -> list[private.RetentionOutcome]:
-        return self._run(
-            lambda client: client.internal.apply_retention(actions, broker_id=broker_id),
-            extra_seconds=RETENTION_TIMEOUT_SECONDS,
-        )
-
-    def set_broker_state(self, broker_id: int, state: str) -> None:
-        self._run(lambda client: client.internal.set_broker_state(broker_id, state))
-
-    def connections(
-        self,
-        after: int = 0,
-        limit: int = 100,
-        client_id: str = "",
-        listener: str = "",
-        *,
-        broker_id: int | None = None,
-    ) -> private.ConnectionsResponse:
-        """One page of a broker's connections, by id; ask again with ``after=next_after`` until that is 0."""
-        return self._run(
-            lambda client: client.internal.connections(
-                after=after, limit=limit, client_id=client_id, listener=listener, broker_id=broker_id
-            )
-        )
-
-    def disconnect(self, connection_id: int, *, broker_id: int | None = None) -> None:
-        self._run(lambda client: client.internal.disconnect(connection_id, broker_id=broker_id))
-
-    def client_metrics(
-        self,
-        after: bytes = b"",
-        limit: int = 100,
-        client_instance_id: bytes = b"",
-        values: bool = True,
-        *,
-        broker_id: int | None = None,
-    ) -> private.ClientMetricsResponse:
-        """What clients pushed to a broker (KIP-714); ask again with ``after=next_after`` until that is empty."""
-        return self._run(
-            lambda client: client.internal.client_metrics(
-                after=after,
-                limit=limit,
-                client_instance_id=client_instance_id,
-                values=values,
-                broker_id=broker_id,
-            )
-        )
-
-    # Life ------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Close connections and end the thread. A later call starts again."""
-        with self._starting:
-            started, self._started = self._started, None
-        if started is None:
-            return
-        thread, client = started
-        try:
-            thread.run(client.close(), self._request_timeout_seconds)
-        finally:
-            thread.stop()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _run(self, work: Work[Result], *, extra_seconds: float = 0.0) -> Result:
-        thread, client = self._started or self._start()
-        seconds = self._request_timeout_seconds * CALL_ATTEMPTS_TIME_FACTOR + extra_seconds
-        try:
-            return thread.run(work(client), seconds)
-        except TimeoutError:
-            raise ClientTimeoutError(f"no result within {seconds:g} s", maybe_sent=True) from None
-
-    def _start(self) -> tuple[LoopThread, AsyncClient]:
-        with self._starting:
-            if self._started is None:
-                client = AsyncClient(
-                    self._bootstrap,
-                    self._secret,
-                    client_id=self._client_id,
-                    request_timeout_seconds=self._request_timeout_seconds,
-                    connect_timeout_seconds=self._connect_timeout_seconds,
-                )
-                self._started = (LoopThread(f"kafka client {self._bootstrap[0]}"), client)
-            return self._started
-
-
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-_inherited: list[object] = []
-"""Loops of the parent process. Freeing one would unregister sockets in the selector both processes share."""
-
-
-def _start_afresh_in_child() -> None:
-    for client in list(_clients):
-        if client._started is not None:
-            _inherited.append(client._started)
-        client._started = None
-        client._starting = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_start_afresh_in_child)

@@ -1,7 +1,7 @@
 """An event loop of its own in a daemon thread, for callers that have none.
 
 Owns: the thread and its loop. A forked child (Celery's prefork pool) inherits the object but not the thread,
-and its selector is the parent's very own, so a child must neither use nor free it (``blocking.py`` sees to that).
+and its selector is the parent's very own, so a child must neither use nor free it (``on_thread.py`` sees to that).
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ LINES_MAX = 500
 """Where a file starts to need a table of contents."""
 LONGER_FILES = {
     "broker/config/broker_schema.py": "a table: every broker config with type, default and documentation",
-    "broker/client/blocking.py": "a list: one method for each call of the client, so that callers know one class",
 }
 """Path → why it is one idea all the same."""
 
