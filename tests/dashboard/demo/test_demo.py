@@ -20,7 +20,7 @@ from dashboard.live.store import MemoryStore
 from dashboard.models import AuditEntry
 from dashboard.services.supervisor import SupervisorError
 from tests.support.broker_process import BrokerProcess
-from tests.support.wait import eventually
+from tests.support.wait import eventually, wait_until
 
 
 def test_every_reading_is_a_key_and_a_json_value() -> None:
@@ -60,12 +60,8 @@ async def test_it_writes_and_reads_with_a_group_that_keeps_up_and_one_that_lags(
 
     try:
         await eventually(lambda: names.METRICS_TOPIC in {t.name for t in client.metadata().topics}, seconds=30)
-        for _ in range(300):
-            if await asyncio.to_thread(lags_and_keeps_up):
-                break
-            await asyncio.sleep(0.1)
-        else:
-            raise AssertionError("the groups do not do what they are there for")
+        what = "one group keeps up and the other lags"
+        await asyncio.to_thread(wait_until, lags_and_keeps_up, what, seconds=60)
     finally:
         stopping.set()
         await asyncio.wait_for(running, 15)
