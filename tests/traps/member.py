@@ -165,6 +165,22 @@ class Member:
         )
         return int(self.wire.call(ApiKey.OFFSET_COMMIT, 9, request).topics[0].partitions[0].error_code)
 
+    def commit_all(self, topic: str, partitions: int, offset: int) -> None:
+        """For every partition at once, as somebody who is no member."""
+        r = m.OffsetCommitRequest
+        items = [
+            r.OffsetCommitRequestPartition(partition_index=one, committed_offset=offset, committed_metadata="")
+            for one in range(partitions)
+        ]
+        request = r(
+            group_id=self.group_id,
+            generation_id_or_member_epoch=-1,
+            member_id="",
+            topics=[r.OffsetCommitRequestTopic(name=topic, partitions=items)],
+        )
+        (answer,) = self.wire.call(ApiKey.OFFSET_COMMIT, 9, request).topics
+        assert {one.error_code for one in answer.partitions} == {0}
+
     def committed(self, topic: str, *partitions: int, stable: bool = False) -> list[Any]:
         r = m.OffsetFetchRequest
         topics = [r.OffsetFetchRequestTopics(name=topic, partition_indexes=list(partitions or (0,)))]

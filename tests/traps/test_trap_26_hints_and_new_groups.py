@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from broker.client.blocking import Client
 from broker.errors import ErrorCode
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
+from broker.types import TopicPartition
 from tests.support.broker_process import BrokerProcess
-from tests.support.topics import batch, create_topic, fetch_request, produce_request, topic_id_of
+from tests.support.topics import batch, create_topic, fetch_request, leader_epoch_of, produce_request, topic_id_of
 from tests.support.wait import wait_until
 from tests.support.wire import Wire
 from tests.traps.member import Member, find_coordinator, new_name
@@ -26,10 +28,13 @@ LEAVE, LEAVE_FOR_A_WHILE = -1, -2
 def test_who_asks_the_wrong_broker_is_told_the_right_one(two_brokers: tuple[BrokerProcess, BrokerProcess]) -> None:
     asked, leading = two_brokers
     with Wire(asked.port) as wire:
-        topic = topic_on(wire, leading.node_id)
-        r = m.MetadataRequest
-        (found,) = wire.call(ApiKey.METADATA, 9, r(topics=[r.MetadataRequestTopic(name=topic)])).topics
-        epoch = found.partitions[0].leader_epoch
+        topic = topic_on(wire, asked.node_id)
+        begun = leader_epoch_of(wire, topic)
+        with Client(asked.bootstrap) as client:
+            client.reassign({TopicPartition(topic, 0): [leading.node_id]})
+            wait_until(lambda: not client.reassignments(), "it was moved to the other broker")
+        epoch = leader_epoch_of(wire, topic)
+        assert epoch > begun, "a constant would not do"
         produced = wire.call(ApiKey.PRODUCE, 10, produce_request({(topic, 0): batch(b"v")}))
         fetched = wire.call(ApiKey.FETCH, 16, fetch_request(topic_id_of(wire, topic)))
     for answer, (result,) in (
