@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from bench.process import cpu_seconds, free_run_of_ports, rss_mb
 
@@ -22,13 +23,45 @@ BROKERS = 3
 STOP_SECONDS_MAX = 20
 
 
-class RunningCluster:
+class RunningCluster(ABC):
     """What three processes have in common, whosever they are; broker ids begin at 1."""
 
     name: str
     ports: list[int]
     started_seconds: float
+    """From the creation of the first process until the last one is ready."""
+    home: Path
     processes: dict[int, subprocess.Popen[Any]]
+
+    def __enter__(self) -> Self:
+        began = time.monotonic()
+        try:
+            for broker_id in range(1, BROKERS + 1):
+                self._spawn(broker_id)
+            for broker_id in self.processes:
+                self._wait_ready(broker_id)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.started_seconds = time.monotonic() - began
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_all()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    @abstractmethod
+    def _spawn(self, broker_id: int) -> None: ...
+
+    @abstractmethod
+    def _wait_ready(self, broker_id: int) -> None:
+        """Raises ``RuntimeError`` for a process that ended."""
+
+    @abstractmethod
+    def _end_all(self) -> None:
+        """Leave no process behind."""
 
     @property
     def port(self) -> int:
@@ -53,10 +86,7 @@ class RunningCluster:
 
 
 class OttlaCluster(RunningCluster):
-    """``with OttlaCluster(OTTLA_ACK_DURABILITY="os") as cluster: …``; broker ids begin at 1.
-
-    ``started_seconds`` is from the creation of the first process to the last ``ready`` line.
-    """
+    """``with OttlaCluster(OTTLA_ACK_DURABILITY="os") as cluster: …``; ready is who printed his ``ready`` line."""
 
     name = "Ottla"
 
@@ -67,27 +97,11 @@ class OttlaCluster(RunningCluster):
         self.started_seconds = 0.0
         self.processes = {}
 
-    def __enter__(self) -> OttlaCluster:
-        began = time.monotonic()
-        try:
-            for broker_id in range(1, BROKERS + 1):
-                self._spawn(broker_id)
-            for broker_id in self.processes:
-                self._wait_ready(broker_id)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        self.started_seconds = time.monotonic() - began
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end_all(self) -> None:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
             _end(process)
-        shutil.rmtree(self.home, ignore_errors=True)
 
     def start_again(self, broker_id: int) -> None:
         """Returns when it accepts connections."""

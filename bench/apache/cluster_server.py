@@ -6,7 +6,6 @@ replicas and a minimum of two in sync, as in production. Owns the processes and 
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,7 +13,7 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 from bench.apache.class_path import environment
 from bench.apache.server import HEAP, JVM_FLAGS, READY_SECONDS_MAX
@@ -59,29 +58,16 @@ class ApacheCluster(RunningCluster):
             text += "".join(f"{name}={value}\n" for name, value in properties.items())
             self._config(node).write_text(text)
 
-    def __enter__(self) -> ApacheCluster:
+    def __enter__(self) -> Self:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         for node in range(1, BROKERS + 1):
             self._format(node, cluster_id)
-        began = time.monotonic()
-        try:
-            for node in range(1, BROKERS + 1):
-                self._spawn(node)
-            for node in range(1, BROKERS + 1):
-                self._wait_ready(node)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        self.started_seconds = time.monotonic() - began
-        return self
+        return super().__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end_all(self) -> None:
         for process in self.processes.values():
             process.kill()  # a controller without a quorum would wait for it
             process.wait()
-        shutil.rmtree(self.home, ignore_errors=True)
 
     def start_again(self, broker_id: int) -> None:
         """Returns when it accepts connections."""
@@ -99,23 +85,23 @@ class ApacheCluster(RunningCluster):
         if done.returncode:
             raise RuntimeError(f"Apache Kafka's storage cannot be formatted:\n{done.stdout}{done.stderr}")
 
-    def _spawn(self, node: int) -> None:
-        with (self.home / f"server-{node}.log").open("ab") as log_file:
-            self.processes[node] = subprocess.Popen(
-                ["java", *HEAP, *JVM_FLAGS, "kafka.Kafka", str(self._config(node))],
+    def _spawn(self, broker_id: int) -> None:
+        with (self.home / f"server-{broker_id}.log").open("ab") as log_file:
+            self.processes[broker_id] = subprocess.Popen(
+                ["java", *HEAP, *JVM_FLAGS, "kafka.Kafka", str(self._config(broker_id))],
                 env=self._environment,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
             )
 
-    def _wait_ready(self, node: int) -> None:
+    def _wait_ready(self, broker_id: int) -> None:
         deadline = time.monotonic() + READY_SECONDS_MAX
-        while time.monotonic() < deadline and self.processes[node].poll() is None:
+        while time.monotonic() < deadline and self.processes[broker_id].poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", self.ports[node - 1]), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.ports[broker_id - 1]), timeout=1).close()
             except OSError:
                 time.sleep(0.02)
             else:
                 return
-        log = (self.home / f"server-{node}.log").read_text()[-2_000:]
-        raise RuntimeError(f"Apache Kafka {node} did not start:\n{log}")
+        log = (self.home / f"server-{broker_id}.log").read_text()[-2_000:]
+        raise RuntimeError(f"Apache Kafka {broker_id} did not start:\n{log}")

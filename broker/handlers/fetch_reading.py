@@ -81,7 +81,7 @@ class Reading:
                 )
                 if preferred >= 0:
                     self.urgent = True
-                    result = _success(partition, entry, _NO_RECORDS, None, None)
+                    result = success(partition, entry, _NO_RECORDS, None, None)
                     return result._replace(preferred_read_replica=preferred), partition
             records: Sequence[Buffer] = _NO_RECORDS
             aborted: Sequence[tuple[int, int]] | None = () if self._isolation_level == READ_COMMITTED else None
@@ -103,7 +103,7 @@ class Reading:
             size = sum(map(len, records))
             self.found_bytes += size
             self._budget -= size
-        return _success(partition, entry, records, diverging, aborted), partition
+        return success(partition, entry, records, diverging, aborted), partition
 
     def count_out(self, partition: Partition, result: FetchPartitionResult) -> None:
         """An answer with records of ``partition`` leaves."""
@@ -140,13 +140,14 @@ def check_epochs(partition: Partition, entry: FetchPartition) -> tuple[int, int]
     return None
 
 
-def _success(
+def success(
     partition: Partition,
     entry: FetchPartition,
     records: Sequence[Buffer],
     diverging: tuple[int, int] | None,
     aborted: Sequence[tuple[int, int]] | None,
 ) -> FetchPartitionResult:
+    """What a reader is told that is not refused."""
     return FetchPartitionResult(
         entry.partition,
         _NONE,

@@ -18,14 +18,13 @@ from collections.abc import Sequence
 
 from broker.errors import ErrorCode, KafkaError
 from broker.handlers.context import Services
-from broker.handlers.fetch_reading import check_epochs
+from broker.handlers.fetch_reading import check_epochs, success
 from broker.handlers.leader_hints import current_leader
 from broker.partition.driver import Partition
 from broker.protocol.fetch import FetchPartition, FetchPartitionResult, FetchRequest
 from broker.quotas.replication import is_throttled
 from broker.types import Buffer
 
-_NONE = int(ErrorCode.NONE)
 _NO_RECORDS: tuple[Buffer, ...] = ()
 _NOT_REGISTERED = -2
 """No epoch of a registration, nor what a request has that does not tell one (-1)."""
@@ -100,20 +99,7 @@ class ReplicaReading:
             size = sum(map(len, records))
             self.found_bytes += size
             self._budget -= size
-        return (
-            FetchPartitionResult(
-                entry.partition,
-                _NONE,
-                partition.state.high_watermark,
-                partition.last_stable_offset,
-                log.log_start_offset,
-                None,
-                records,
-                -1,
-                diverging,
-            ),
-            partition,
-        )
+        return success(partition, entry, records, diverging, None), partition
 
     def count_out(self, partition: Partition, result: FetchPartitionResult) -> None:
         """An answer with records of ``partition`` leaves."""

@@ -16,6 +16,12 @@ class Row:
     """``file::function`` below ``tests/``."""
 
 
+DEATHS = (
+    "faults/test_broker_deaths.py::test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators"
+)
+HANGING = "faults/test_broker_deaths.py::test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_death_of_all"
+AGAIN_AND_AGAIN = "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again"
+
 MATRIX: dict[int, Row] = {
     1: Row(
         fault="a crash at any write",
@@ -85,29 +91,29 @@ MATRIX: dict[int, Row] = {
     11: Row(
         fault="a leader is killed",
         tests=(
-            "faults/test_broker_deaths.py::test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators",
-            "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again",
+            DEATHS,
+            AGAIN_AND_AGAIN,
         ),
     ),
     12: Row(
         fault="all brokers are killed at once",
         tests=(
-            "faults/test_broker_deaths.py::test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_death_of_all",
-            "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again",
+            HANGING,
+            AGAIN_AND_AGAIN,
         ),
     ),
     13: Row(
         fault="brokers restart in turn",
         tests=(
-            "faults/test_broker_deaths.py::test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators",
-            "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again",
+            DEATHS,
+            AGAIN_AND_AGAIN,
         ),
     ),
     14: Row(
         fault="a leader hangs beyond its session",
         tests=(
-            "faults/test_broker_deaths.py::test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_death_of_all",
-            "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again",
+            HANGING,
+            AGAIN_AND_AGAIN,
         ),
     ),
     15: Row(
@@ -118,7 +124,7 @@ MATRIX: dict[int, Row] = {
         fault="two failovers within one fetch",
         tests=(
             "replication/test_follower.py::test_two_quick_failovers_are_followed_back_to_the_fork",
-            "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again",
+            AGAIN_AND_AGAIN,
         ),
     ),
     17: Row(
@@ -131,23 +137,23 @@ MATRIX: dict[int, Row] = {
     18: Row(
         fault="a controller dies in the middle of something",
         tests=(
-            "faults/test_broker_deaths.py::test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators",
+            DEATHS,
             "faults/test_broker_deaths.py::test_topics_are_whole_or_not_there_when_controllers_die_while_they_are_made",
         ),
     ),
     19: Row(
         fault="an old controller comes back",
         tests=(
-            "faults/test_broker_deaths.py::test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_death_of_all",
+            HANGING,
             "cluster/test_driver.py::test_a_deposed_controller_cannot_write",
-            "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again",
+            AGAIN_AND_AGAIN,
         ),
     ),
     20: Row(
         fault="a session expires, or a connection flaps",
         tests=(
             "faults/test_cuts.py::test_a_leader_cut_off_from_everybody_is_replaced_and_comes_back_as_a_follower",
-            "faults/test_broker_deaths.py::test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_death_of_all",
+            HANGING,
         ),
     ),
     21: Row(
@@ -177,8 +183,8 @@ MATRIX: dict[int, Row] = {
     29: Row(
         fault="a group's coordinator dies",
         tests=(
-            "faults/test_broker_deaths.py::test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators",
-            "faults/test_broker_deaths.py::test_everybody_survives_it_again_and_again",
+            DEATHS,
+            AGAIN_AND_AGAIN,
         ),
     ),
     31: Row(
