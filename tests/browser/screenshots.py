@@ -118,11 +118,32 @@ def _finish_reset(page: Page) -> None:
     page.get_by_role("button", name="Reset the offsets").click()
 
 
+def _see_moves(page: Page) -> None:
+    """One that takes its time is under way, whoever looked before."""
+    page.goto("/replication/moves/")
+    if page.get_by_text("Nothing is being moved.").count():
+        page.goto("/replication/reassign/?topic=archive&to=exactly&replicas=1,2,3&throttle=10+KiB")
+        page.get_by_role("button", name="Move the partitions").click()
+
+
+def _ask_to_cancel(page: Page) -> None:
+    _see_moves(page)
+    page.goto("/replication/moves/cancel/")
+
+
+def _open_run(page: Page) -> None:
+    page.goto("/jobs/")
+    page.locator("#jobs-part .ot-rowlink").first.click()
+
+
 WALKS: dict[str, Callable[[Page], None]] = {
     "client": _open_client,
     "client-disconnect": _open_disconnect,
     "client-instance": _open_pushed_metrics,
     "group-reset-done": _finish_reset,
+    "job-run": _open_run,
+    "moves-under-way": _see_moves,
+    "cancel-moves-under-way": _ask_to_cancel,
 }
 """Pages whose address nobody knows beforehand: they are walked to."""
 FIRST_RUN = (
