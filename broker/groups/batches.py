@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
+from broker.coordination.log_batches import fitting, read_entries
 from broker.coordination.transaction import InTransaction, TransactionalProducer, TransactionMarker
 from broker.groups.records import MalformedRecord, Record, decode_record, encode_record
 from broker.protocol import records as batches
-from broker.protocol.batch import BatchHeader, scan_batches
+from broker.protocol.batch import BatchHeader
 from broker.protocol.markers import parse_marker
 from broker.types import Buffer, Offset
 
@@ -25,22 +26,19 @@ Entry = Record | InTransaction[Record] | TransactionMarker
 
 logger = logging.getLogger(__name__)
 
-_RECORD_OVERHEAD_BYTES = 32
-"""More than a record's own varints take."""
-
 
 class GroupRecordCodec:
     def __init__(self, compression: str = "none") -> None:
         self._compression = compression
 
     def encode(self, records: Sequence[Record], now_ms: int, batch_bytes_max: int) -> Iterator[bytearray]:
-        for batch in _fitting(records, now_ms, batch_bytes_max):
+        for batch in fitting(map(encode_record, records), now_ms, batch_bytes_max):
             yield batches.build_batch(batch, compression=self._compression)
 
     def encode_in_transaction(
         self, records: Sequence[Record], producer: TransactionalProducer, now_ms: int, batch_bytes_max: int
     ) -> Iterator[bytearray]:
-        for batch in _fitting(records, now_ms, batch_bytes_max):
+        for batch in fitting(map(encode_record, records), now_ms, batch_bytes_max):
             yield batches.build_batch(
                 batch,
                 compression=self._compression,
@@ -50,34 +48,7 @@ class GroupRecordCodec:
             )
 
     def decode(self, pieces: Sequence[Buffer], from_offset: Offset) -> Iterator[tuple[Offset, Entry | None]]:
-        view = memoryview(b"".join(pieces))
-        for at, header in scan_batches(view):
-            last_offset = header.last_offset
-            if last_offset < from_offset:
-                continue
-            seen = -1
-            for record in batches.iter_records(view[at : at + header.size]):
-                if record.offset >= from_offset:
-                    seen = record.offset
-                    yield seen, _entry(header, record)
-            if seen < last_offset:
-                yield last_offset, None
-
-
-def _fitting(records: Sequence[Record], now_ms: int, batch_bytes_max: int) -> Iterator[list[batches.Record]]:
-    """The records in as many runs as it takes for each to fit into one batch."""
-    batch: list[batches.Record] = []
-    size = 0
-    for record in records:
-        key, value = encode_record(record)
-        record_size = len(key) + len(value or b"") + _RECORD_OVERHEAD_BYTES
-        if batch and size + record_size > batch_bytes_max:
-            yield batch
-            batch, size = [], 0
-        batch.append(batches.Record(timestamp=now_ms, key=key, value=value))
-        size += record_size
-    if batch:
-        yield batch
+        return read_entries(pieces, from_offset, _entry)
 
 
 def _entry(header: BatchHeader, record: batches.Record) -> Entry | None:

@@ -29,6 +29,7 @@ from typing import TypeVar
 
 from broker.clock import Clock, SystemClock, boot_id
 from broker.metadata import sqlite_tables
+from broker.metadata.acknowledgements import Acknowledgements
 from broker.metadata.session_locks import SessionLocks
 from broker.metadata.store import (
     Commit,
@@ -64,8 +65,9 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: set[asyncio.Event] = set()
         """One per watcher, set when there may be something new. Touched on the loop only."""
-        self._acknowledged: set[asyncio.Event] = set()
-        """One per ``wait_acknowledged``, set when there may be an answer. Touched on the loop only."""
+        self._acknowledgements = Acknowledgements(
+            lambda revision: self._run(lambda: self._is_acknowledged(revision)), look_seconds=POLL_INTERVAL_SECONDS
+        )
         self._closing = False
         self._data_version = -1
         self._file: tuple[int, int] = (0, 0)
@@ -126,19 +128,7 @@ class SqliteStore:
         await self._run(lambda: self._acknowledge(session, revision))
 
     async def wait_acknowledged(self, revision: int, timeout_seconds: float) -> bool:
-        changed = asyncio.Event()
-        self._acknowledged.add(changed)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                while not await self._run(lambda: self._is_acknowledged(revision)):
-                    with contextlib.suppress(TimeoutError):  # a pipe may have failed: look again anyway
-                        await asyncio.wait_for(changed.wait(), POLL_INTERVAL_SECONDS)
-                    changed.clear()
-        except TimeoutError:
-            return False
-        finally:
-            self._acknowledged.discard(changed)
-        return True
+        return await self._acknowledgements.wait(revision, timeout_seconds)
 
     async def watch(self, after_revision: int) -> AsyncGenerator[Commit, None]:
         changed = asyncio.Event()
@@ -180,8 +170,7 @@ class SqliteStore:
         if NEWS in messages:
             self._wake_watchers()
         if ACKNOWLEDGED in messages:
-            for changed in self._acknowledged:
-                changed.set()
+            self._acknowledgements.news()
 
     # In the thread -----------------------------------------------------------------------------------
 

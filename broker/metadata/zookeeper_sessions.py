@@ -21,6 +21,7 @@ import msgspec
 from broker.clock import Clock
 from broker.metadata import process_identity
 from broker.metadata import zookeeper_layout as layout
+from broker.metadata.acknowledgements import Acknowledgements
 from broker.metadata.process_identity import Holder
 from broker.metadata.session_guard import SessionGuard
 from broker.metadata.store import SessionExpired, SessionNameTaken, StoreUnavailable
@@ -42,8 +43,7 @@ class ZookeeperSessions:
         self._guard = SessionGuard(clock, lambda session: connection.delete_from_thread(layout.session_path(session)))
         self._timeouts_ms: dict[str, int] = {}
         """Of our own sessions, from opening to closing."""
-        self._acknowledged: set[asyncio.Event] = set()
-        """One per ``wait_acknowledged``, set when there may be an answer."""
+        self._acknowledgements = Acknowledgements(self._have_acknowledged, look_seconds=ACKNOWLEDGED_LOOK_SECONDS)
 
     def start(self) -> None:
         self._guard.start()
@@ -54,8 +54,7 @@ class ZookeeperSessions:
             await self.close_session(session)
 
     def on_event(self) -> None:
-        for changed in self._acknowledged:
-            changed.set()
+        self._acknowledgements.news()
 
     # One's own -------------------------------------------------------------------------------------
 
@@ -131,19 +130,7 @@ class ZookeeperSessions:
         return ended
 
     async def wait_acknowledged(self, revision: int, timeout_seconds: float) -> bool:
-        changed = asyncio.Event()
-        self._acknowledged.add(changed)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                while not await self._have_acknowledged(revision):
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), ACKNOWLEDGED_LOOK_SECONDS)
-                    changed.clear()
-        except TimeoutError:
-            return False
-        finally:
-            self._acknowledged.discard(changed)
-        return True
+        return await self._acknowledgements.wait(revision, timeout_seconds)
 
     async def _have_acknowledged(self, revision: int) -> bool:
         sessions = await self._connection.children_now(layout.SESSIONS, watch=True)

@@ -26,6 +26,7 @@ from broker.storage.log_segments import LogSegments
 from broker.storage.open_transactions import EndedTransaction
 from broker.storage.segment import Segment
 from broker.storage.sparse_index import IndexDamaged
+from broker.storage.text_lines import decode_lines, encode_lines
 from broker.storage.transaction_index import NOTHING, AbortedTransaction, Fingerprint, TransactionIndex
 from broker.types import Buffer, Offset, ProducerId
 
@@ -33,22 +34,13 @@ ABORTED_FILE = "aborted-transactions-checkpoint"
 
 
 def encode_fingerprints(fingerprints: Mapping[Offset, Fingerprint]) -> bytes:
-    lines = ["0", str(len(fingerprints))]
-    lines += [f"{base} {count} {crc}" for base, (count, crc) in sorted(fingerprints.items())]
-    return ("\n".join(lines) + "\n").encode()
+    return encode_lines(f"{base} {count} {crc}" for base, (count, crc) in sorted(fingerprints.items()))
 
 
 def decode_fingerprints(content: bytes) -> dict[Offset, Fingerprint]:
     """Raises ``ValueError`` for anything but a whole version 0 file."""
-    lines = content.decode("ascii").splitlines()
-    if len(lines) < 2 or lines[0] != "0":
-        raise ValueError("unknown version")
-    if not content.endswith(b"\n"):
-        raise ValueError("the last line is cut off")
-    if len(lines) != 2 + int(lines[1]):
-        raise ValueError(f"{lines[1]} entries announced, {len(lines) - 2} found")
     found = {}
-    for line in lines[2:]:
+    for line in decode_lines(content):
         base, count, crc = map(int, line.split(" "))
         found[base] = Fingerprint(count, crc)
     return found

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broker.storage.filesystem import FileSystem
+from broker.storage.text_lines import decode_lines, encode_lines
 from broker.types import TopicId, TopicPartition, format_topic_id, parse_topic_id
 
 RECOVERY_POINT_FILE = "recovery-point-offset-checkpoint"
@@ -31,22 +32,13 @@ class CheckpointDamaged(ValueError):
 
 
 def encode_offsets(offsets: Mapping[TopicPartition, int]) -> bytes:
-    lines = ["0", str(len(offsets))]
-    lines += [f"{topic} {partition} {offset}" for (topic, partition), offset in sorted(offsets.items())]
-    return ("\n".join(lines) + "\n").encode()
+    return encode_lines(f"{topic} {partition} {offset}" for (topic, partition), offset in sorted(offsets.items()))
 
 
 def decode_offsets(content: bytes) -> dict[TopicPartition, int]:
     """Raises ``ValueError`` for anything but a whole version 0 file."""
-    lines = content.decode("utf-8").splitlines()
-    if len(lines) < 2 or lines[0] != "0":
-        raise ValueError("unknown version")
-    if not content.endswith(b"\n"):
-        raise ValueError("the last line is cut off")
-    if len(lines) != 2 + int(lines[1]):
-        raise ValueError(f"{lines[1]} entries announced, {len(lines) - 2} found")
     offsets: dict[TopicPartition, int] = {}
-    for line in lines[2:]:
+    for line in decode_lines(content):
         topic, partition, offset = line.split(" ")
         offsets[TopicPartition(topic, int(partition))] = int(offset)
     return offsets

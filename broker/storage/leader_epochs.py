@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 
+from broker.storage.text_lines import decode_lines, encode_lines
 from broker.types import NO_EPOCH, NO_OFFSET
 
 LEADER_EPOCH_FILE = "leader-epoch-checkpoint"
@@ -91,20 +92,12 @@ class LeaderEpochs:
         self._starts.clear()
 
     def encode(self) -> bytes:
-        lines = ["0", str(len(self._epochs)), *(f"{epoch} {start}" for epoch, start in self.entries())]
-        return ("\n".join(lines) + "\n").encode()
+        return encode_lines(f"{epoch} {start}" for epoch, start in self.entries())
 
     @classmethod
     def decode(cls, content: bytes) -> LeaderEpochs:
         """Raises ``ValueError`` for anything but a whole version 0 file with increasing entries."""
-        lines = content.decode("ascii").splitlines()
-        if len(lines) < 2 or lines[0] != "0":
-            raise ValueError("unknown version")
-        if not content.endswith(b"\n"):
-            raise ValueError("the last line is cut off")
-        if len(lines) != 2 + int(lines[1]):
-            raise ValueError(f"{lines[1]} entries announced, {len(lines) - 2} found")
-        entries = [(int(epoch), int(start)) for epoch, start in (line.split(" ") for line in lines[2:])]
+        entries = [(int(epoch), int(start)) for epoch, start in (line.split(" ") for line in decode_lines(content))]
         for before, after in pairwise(entries):
             if before[0] >= after[0] or before[1] >= after[1]:
                 raise ValueError(f"entry {after} does not follow {before}")
