@@ -20,6 +20,7 @@ class JobRun(models.Model):
         COMPACTION = "compaction", "Compaction"
         REBALANCE = "broker.rebalance", "Evening out"
         DECOMMISSION = "broker.decommission", "Decommissioning"
+        ROLLING_RESTART = "broker.rolling_restart", "Rolling restart"
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting for a worker"
@@ -33,7 +34,7 @@ class JobRun(models.Model):
         PERSON = "person", "A person"
         COMMAND = "command", "Command line"
 
-    IN_TURNS = (Kind.REBALANCE, Kind.DECOMMISSION)
+    IN_TURNS = (Kind.REBALANCE, Kind.DECOMMISSION, Kind.ROLLING_RESTART)
     """Work on the whole cluster, which another worker takes up where the last one let go or died."""
     FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
@@ -87,12 +88,16 @@ class JobRun(models.Model):
         return self.state in self.FINISHED
 
     @property
+    def is_in_turns(self) -> bool:
+        return self.kind in self.IN_TURNS
+
+    @property
     def can_be_cancelled(self) -> bool:
         return not self.is_finished and not self.cancel_requested
 
     @property
     def can_be_paused(self) -> bool:
-        return self.kind in self.IN_TURNS and self.can_be_cancelled
+        return self.is_in_turns and self.can_be_cancelled
 
     @property
     def duration(self) -> timedelta | None:

@@ -16,7 +16,7 @@ from celery.signals import celeryd_init
 from django.conf import settings
 from django.db import transaction
 
-from broker.jobs import brokers, compaction, compaction_schedule, rebalance, retention, runs
+from broker.jobs import brokers, compaction, compaction_schedule, rebalance, retention, rolling_restart, runs
 from broker.jobs.turns import TURN_SECONDS_MAX, Outcome
 from broker.jobs.worker_step import WorkerHeartbeat
 from broker.models import JobRun
@@ -157,6 +157,12 @@ def run_rebalance(job_id: int) -> str:
 def run_decommission(job_id: int) -> str:
     """One turn of a run that empties a broker."""
     return _take_turn(job_id, rebalance.run_decommission)
+
+
+@shared_task(name="broker.rolling_restart_run", soft_time_limit=TURN_SOFT_SECONDS_MAX, time_limit=TURN_HARD_SECONDS_MAX)
+def run_rolling_restart(job_id: int) -> str:
+    """One turn of a run that restarts brokers one after the other."""
+    return _take_turn(job_id, rolling_restart.run_rolling_restart)
 
 
 def _take_turn(job_id: int, take: Callable[[JobRun], Outcome]) -> str:

@@ -27,7 +27,7 @@ def run_decommission(job: JobRun) -> Outcome:
 
 
 def even_out(client: Client, turn: Turn) -> Outcome:
-    _be_alone(turn)
+    turn.be_alone()
     outcome = carry_out(client, turn, _plan(client, turn, None))
     if outcome is Outcome.DONE:
         turn.insist(lambda: elect_preferred(client))
@@ -39,7 +39,7 @@ def decommission(client: Client, turn: Turn) -> Outcome:
     leaving = turn.job.broker_id
     if leaving is None:
         raise CannotContinueError("It is not said which broker is to leave.")
-    _be_alone(turn)
+    turn.be_alone()
     try:
         if not turn.cancelled:
             turn.insist(lambda: client.set_broker_state(leaving, DRAINING))
@@ -84,9 +84,3 @@ def estimate(plan: MovePlan) -> dict[str, object]:
         "seconds": plan.seconds,
         "without_spare": runs.bounded([str(move.key) for move in plan.without_spare]),
     }
-
-
-def _be_alone(turn: Turn) -> None:
-    other = runs.other_cluster_work(turn.job)
-    if other is not None:
-        raise CannotContinueError(f"Run {other.pk} changes the cluster at the moment: wait for it, or cancel it.")

@@ -114,11 +114,9 @@ def requeue_lost() -> list[JobRun]:
 
 
 def other_cluster_work(job: JobRun) -> JobRun | None:
-    """Of two that change the whole cluster, the one that was asked for first goes on."""
-    others = JobRun.objects.filter(
-        kind__in=JobRun.IN_TURNS, state__in=(State.QUEUED, State.RUNNING), started_at__isnull=False, pk__lt=job.pk
-    )
-    return others.first()
+    """Of two that change the whole cluster, the one that began first goes on."""
+    earlier = Q(started_at__lt=job.started_at) | Q(started_at=job.started_at, pk__lt=job.pk)
+    return JobRun.objects.filter(earlier, kind__in=JobRun.IN_TURNS, state__in=(State.QUEUED, State.RUNNING)).first()
 
 
 def finish(

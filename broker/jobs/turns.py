@@ -70,6 +70,12 @@ class Turn:
     def report(self, done: int, total: int) -> None:
         runs.report_progress(self.job, done, total)
 
+    def be_alone(self) -> None:
+        """Only one run changes the whole cluster at a time. Raises ``CannotContinueError``."""
+        other = runs.other_cluster_work(self.job)
+        if other is not None:
+            raise CannotContinueError(f"Run {other.pk} changes the cluster at the moment: wait for it, or cancel it.")
+
     def insist(self, act: Callable[[], None]) -> None:
         """Something that may be done twice, until the cluster has taken it."""
 

@@ -7,6 +7,9 @@
     {"command": "stop" | "start" | "restart", "name": "broker-1", "actor": "admin"}  -> {"ok": true}
     anything else                                             -> {"ok": false, "error": "..."}
 
+A change may carry ``"pid": 4711``: it is for that process alone, and refused when another has taken its place. So who does
+not know whether it has been asked already may ask again.
+
 A change is answered when it has been made: after a stop the process is gone; start and restart return once
 the new process exists, ready or not.
 """

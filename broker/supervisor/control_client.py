@@ -1,4 +1,4 @@
-"""The other end of the control socket, for the web process: blocking, one short-lived connection a call."""
+"""The other end of the control socket, for the web process and jobs: blocking, one short-lived connection a call."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ class SupervisorClient:
     def tail(self, name: str, lines: int) -> list[str]:
         return list(self._call({"command": "tail", "name": name, "lines": lines}, STATUS_SECONDS)["lines"])
 
-    def change(self, command: str, name: str, actor: str) -> None:
-        """``stop``, ``start`` or ``restart``."""
-        self._call({"command": command, "name": name, "actor": actor}, CHANGE_SECONDS)
+    def change(self, command: str, name: str, actor: str, *, pid: int | None = None) -> None:
+        """``stop``, ``start`` or ``restart``; with a ``pid`` only if that is still the process of the service."""
+        request = {"command": command, "name": name, "actor": actor}
+        self._call(request if pid is None else {**request, "pid": pid}, CHANGE_SECONDS)
 
     def _call(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         try:

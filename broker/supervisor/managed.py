@@ -107,6 +107,11 @@ class ManagedService:
 
     # What is so ----------------------------------------------------------------------------------------
 
+    @property
+    def pid(self) -> int | None:
+        """None while there is no process."""
+        return self._child.pid if self._child is not None else None
+
     def statistics(self) -> ServiceStatistics:
         now = time.monotonic()
         usage = self._usage.sample() if self._usage is not None else None
@@ -115,7 +120,7 @@ class ManagedService:
             name=self.spec.name,
             role=self.spec.role,
             state=self.state,
-            pid=self._child.pid if self._child is not None else None,
+            pid=self.pid,
             started_at_ms=self._started_at_ms if self._child is not None else None,
             uptime_seconds=now - self._started if self._child is not None else None,
             restarts=self.restarts,

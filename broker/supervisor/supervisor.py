@@ -171,7 +171,7 @@ class Supervisor:
             lines = request.get("lines", TAIL_LINES_MAX)
             return {"lines": service.tail(min(lines if isinstance(lines, int) else TAIL_LINES_MAX, TAIL_LINES_MAX))}
         if command in ("stop", "start", "restart"):
-            await self._change(service, command, str(request.get("actor") or "somebody"))
+            await self._change(service, command, str(request.get("actor") or "somebody"), request.get("pid"))
             return {}
         raise ControlRefused(f"no command is called {command!r}")
 
@@ -184,12 +184,15 @@ class Supervisor:
             "services": [dataclasses.asdict(service.statistics()) for service in self._services.values()],
         }
 
-    async def _change(self, service: ManagedService, command: str, actor: str) -> None:
+    async def _change(self, service: ManagedService, command: str, actor: str, pid: object) -> None:
+        """``pid``: of the process it is meant for; None when it does not matter which."""
         name = service.spec.name
         if self._stop_requested.is_set():
             raise ControlRefused("everything is being stopped")
         if name in self._changing:
             raise ControlRefused(f"another change of {name} is under way")
+        if pid is not None and pid != service.pid:
+            raise ControlRefused(f"{name} has another process by now")
         self._changing.add(name)
         try:
             self._screen.status(name, f"{command} asked for by {_one_line(actor)}", "warn")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -24,7 +24,8 @@ from dashboard.operations import jobs
 from dashboard.operations.facts import broker_rows, read_brokers, read_partitions, read_topics
 from dashboard.operations.move_query import read_move
 from dashboard.operations.refusals import NOT_ALLOWED, PERMISSION, not_allowed
-from dashboard.operations.risks import decommission_refusals, restart_order, restart_refusals, stop_risk
+from dashboard.operations.risks import StopRisk, decommission_refusals, restart_order, restart_refusals, stop_risk
+from dashboard.operations.supervised import unsupervised
 from dashboard.pages.shell import Crumb, render
 from dashboard.pages.words import brokers_words
 
@@ -40,9 +41,11 @@ def rolling_restart(request: HttpRequest) -> HttpResponse:
     part_of = [row for row in rows.values() if row.state != "decommissioned"]
     asked = read_move(request.GET).brokers
     order = [one for one in restart_order(part_of) if not asked or one in asked]
-    refusals = restart_refusals(part_of, asked or order)
+    refusals = restart_refusals(part_of, asked or order) or unsupervised(order)
     risks = [stop_risk(one, replicas_of(one)) for one in order]
-    detail = {"brokers": order}
+    detail: dict[str, Any] = {"brokers": order}
+    if any(risk.unavailable or risk.refusing for risk in risks):
+        detail["may_interrupt"] = True  # it was shown what cannot be written meanwhile
     context: dict[str, Any] = {
         "order": order,
         "risks": risks,
@@ -50,7 +53,7 @@ def rolling_restart(request: HttpRequest) -> HttpResponse:
         "some": bool(asked),
         "unavailable": sum(len(risk.unavailable) for risk in risks),
         "refusing": sum(len(risk.refusing) for risk in risks),
-        "carried": ",".join(map(str, order)),
+        "carried": _carried(order, risks),
     }
     return _confirm(
         request,
@@ -129,6 +132,13 @@ def decommission(request: HttpRequest, number: int) -> HttpResponse:
         title=f"Decommission broker {number}",
         context=context,
     )
+
+
+def _carried(order: Sequence[int], risks: Iterable[StopRisk]) -> str:
+    """What is confirmed: the order, and how much cannot be used, or written, while each is away."""
+    missed = [(len(risk.unavailable), len(risk.refusing)) for risk in risks]
+    words = ",".join(map(str, order))
+    return f"{words} {missed}" if any(map(any, missed)) else words
 
 
 def replicas_of(broker: int) -> list[ReplicaRow]:

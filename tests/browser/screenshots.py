@@ -13,11 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from tests.browser.chromium import Browser, Page, Theme, chromium, collect_errors, sign_in
 from tests.browser.workload import Workload
 from tests.support.installation import ADMIN_NAME, ADMIN_PASSWORD, Installation
+from tests.support.wait import wait_until
 
 OUTPUT = Path(__file__).resolve().parents[2] / "screenshots"
 THEMES: tuple[Theme, ...] = ("light", "dark")
@@ -172,22 +174,36 @@ FAILURE_PAGES = {
 }
 """While one broker of three does not answer."""
 
+RESTART_PAGES = {
+    "restart-under-way": "/jobs/{run}/",
+    "restart-begun": "/brokers/rolling-restart/",
+    "restart-jobs": "/jobs/?state=active",
+}
+"""While a broker is being restarted and its new process has not come far."""
+
 
 def main() -> None:
     arguments = _arguments()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    chosen = arguments.only.split(",") if arguments.only else [*PAGES, *WALKS, *FAILURE_PAGES]
+    chosen = arguments.only.split(",") if arguments.only else [*PAGES, *WALKS, *RESTART_PAGES, *FAILURE_PAGES]
     wanted: dict[str, str | Callable[[Page], None]] = {
         name: how for name, how in {**PAGES, **WALKS}.items() if name in chosen
     }
+    during_restart = {name: url for name, url in RESTART_PAGES.items() if name in chosen}
     during_failure = {name: url for name, url in FAILURE_PAGES.items() if name in chosen}
-    with _installation(arguments) as (url, password, traffic, failure), chromium() as browser:
+    with _installation(arguments) as (url, password, traffic, failure, restart), chromium() as browser:
         if not arguments.only:
             _take_first_run(browser, url, password, arguments.output)
         with traffic():
             for theme in THEMES:
                 for width in WIDTHS:
                     _take(browser, url, password, wanted, theme, width, arguments.output)
+            if restart is not None and during_restart:
+                with restart(browser) as run:
+                    pages = {name: address.format(run=run) for name, address in during_restart.items()}
+                    for theme in THEMES:
+                        for width in WIDTHS:
+                            _take(browser, url, password, pages, theme, width, arguments.output)
             if failure is not None and during_failure:
                 with failure():
                     for theme in THEMES:
@@ -201,21 +217,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="a running installation (default: start one with traffic)")
     parser.add_argument("--password", default=os.environ.get("OTTLA_ADMIN_PASSWORD", ADMIN_PASSWORD))
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--only", metavar="PAGE,…", help=f"some of: {', '.join([*PAGES, *WALKS, *FAILURE_PAGES])}")
+    parser.add_argument(
+        "--only", metavar="PAGE,…", help=f"some of: {', '.join([*PAGES, *WALKS, *RESTART_PAGES, *FAILURE_PAGES])}"
+    )
     return parser.parse_args()
 
 
 @contextmanager
 def _installation(arguments: argparse.Namespace) -> Iterator[tuple]:
-    """(address, password, context managers that make traffic and a failure)."""
+    """(address, password, context managers that make traffic, a failure and a rolling restart)."""
     if arguments.url:
-        yield arguments.url.rstrip("/"), arguments.password, nullcontext, None
+        yield arguments.url.rstrip("/"), arguments.password, nullcontext, None, None
         return
     with (
         tempfile.TemporaryDirectory(prefix="ottla-screenshots-") as directory,
         Installation(Path(directory) / "home", OTTLA_BROKERS=str(BROKERS)) as ottla,
     ):
-        yield ottla.url, ADMIN_PASSWORD, lambda: _traffic(ottla), lambda: _failure(ottla)
+        restart = partial(_restart, ottla)
+        yield ottla.url, ADMIN_PASSWORD, lambda: _traffic(ottla), lambda: _failure(ottla), restart
 
 
 @contextmanager
@@ -226,6 +245,26 @@ def _failure(ottla: Installation) -> Iterator[None]:
     try:
         time.sleep(FAILURE_SECONDS)
         yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def _restart(ottla: Installation, browser: Browser) -> Iterator[str]:
+    """A rolling restart of two brokers whose first one is held while it starts; the number of the run."""
+    before = {one: ottla.service_pid(f"broker-{one}") for one in range(1, BROKERS + 1)}
+    with _page(browser, ottla.url, "light", 1440) as page:
+        sign_in(page, ADMIN_NAME, ADMIN_PASSWORD)
+        page.goto("/brokers/rolling-restart/?broker=2&broker=3")
+        page.get_by_role("button", name="Begin the restart").click()
+        page.wait_for_url("**/jobs/*/")
+        run = page.url.rstrip("/").rpartition("/")[2]
+    # Both in turn: the second one, so that the list shows what is done, too.
+    wait_until(lambda: ottla.service_pid("broker-3") not in (0, before[3]), "broker 3 starts", seconds=120)
+    pid = ottla.service_pid("broker-3")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield run
     finally:
         os.kill(pid, signal.SIGCONT)
 

@@ -167,3 +167,50 @@ def test_preferred_leaders_are_elected_from_the_page(page: Page, cluster: Instal
     page.get_by_role("button", name="Elect the preferred leaders").click()
     expect(page.locator("body")).to_contain_text("1 partition led by the preferred replica again.")
     wait_until(lambda: partitions_of(cluster, "elected")[0].leader == order[0], "its first replica leads", seconds=30)
+
+
+# Work on the whole cluster -------------------------------------------------------------------------
+
+
+def begin(page: Page, url: str, button: str) -> None:
+    """Press it as soon as the wizard offers it: what telemetry says may be some seconds behind."""
+
+    def offered() -> bool:
+        page.goto(url)
+        return page.get_by_role("button", name=button).count() == 1
+
+    wait_until(offered, f"{url} offers {button!r}", seconds=60)
+    page.get_by_role("button", name=button).click()
+    page.wait_for_url("**/jobs/*/")
+
+
+def test_a_rolling_restart_is_begun_from_the_page_and_watched_to_its_end(page: Page, cluster: Installation) -> None:
+    create(cluster, "restarted", PARTITIONS, 3)
+    produce(cluster, "restarted", 60)
+    pids = {one: cluster.service_pid(f"broker-{one}") for one in (1, 2, 3)}
+    begin(page, "/brokers/rolling-restart/", "Begin the restart")
+    expect(page.locator("#restart-steps tbody tr")).to_have_count(3, timeout=SOON_MS)
+    expect(page.locator("#restart-steps [aria-current=step]")).to_have_count(1)
+    expect(page.locator("#restart-steps")).to_contain_text("restarted", timeout=2 * SOON_MS)
+    expect(page.locator("#job-part h2").first).to_contain_text("succeeded", timeout=4 * SOON_MS)
+    expect(page.locator("#restart-steps .ot-level--good")).to_have_count(3)
+    after = {one: cluster.service_pid(f"broker-{one}") for one in (1, 2, 3)}
+    assert all(after[one] not in (0, pids[one]) for one in pids)
+
+
+def test_moves_are_paused_and_gone_on_with_from_the_page_of_their_run(page: Page, cluster: Installation) -> None:
+    placement = [[1, 2]] * 12
+    admin_of(cluster.bootstrap).create_topics([NewTopic("uneven", 12, replica_assignment=placement)])["uneven"].result(
+        20
+    )
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"})
+    for number in range(12):
+        producer.produce("uneven", b"x" * 300_000, partition=number)
+    assert producer.flush(30) == 0
+    begin(page, "/brokers/rebalance/?throttle=100+KiB", "Even out")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#job-part")).to_contain_text("Paused: what is on its way goes on", timeout=SOON_MS)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#job-part")).not_to_contain_text("Paused:", timeout=SOON_MS)
+    expect(page.locator("#job-part h2").first).to_contain_text("succeeded", timeout=4 * SOON_MS)
+    assert {broker for one in partitions_of(cluster, "uneven").values() for broker in one.replicas} == {1, 2, 3}

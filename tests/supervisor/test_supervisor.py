@@ -84,6 +84,18 @@ async def test_a_service_of_choice_runs_only_while_somebody_wants_it(install: In
     assert service(installation, "demo")["state"] == "stopped"
 
 
+async def test_a_restart_asked_for_twice_for_the_same_process_happens_once(install: Installations) -> None:
+    installation = install(spec("broker-1"))
+    await installation.until_said("^Ottla is ready")
+    client, old = SupervisorClient(installation.options.control_socket), service(installation, "broker-1")["pid"]
+    await asyncio.to_thread(client.change, "restart", "broker-1", "käthe", pid=old)
+    await installation.until(lambda: service(installation, "broker-1")["state"] == "ready", "it is ready again")
+    new = service(installation, "broker-1")["pid"]
+    with pytest.raises(SupervisorRefused, match="broker-1 has another process by now"):
+        await asyncio.to_thread(client.change, "restart", "broker-1", "käthe", pid=old)
+    assert service(installation, "broker-1")["pid"] == new != old
+
+
 async def test_what_needs_set_up_waits_for_it_and_brokers_do_not(install: Installations) -> None:
     done = install.home / "done"
     waits = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)\nprint('the password is x')"

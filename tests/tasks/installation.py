@@ -99,12 +99,22 @@ class Installation:
 
 
 @contextmanager
+def worker_database(home: Path) -> Iterator[None]:
+    """The database of the workers with that home, as ``DATABASE``."""
+    connections.settings[DATABASE] = {**connections.settings["default"], "NAME": str(home / "db.sqlite3")}
+    call_command("migrate", database=DATABASE, verbosity=0)
+    try:
+        yield
+    finally:
+        connections[DATABASE].close()
+        del connections[DATABASE]  # or the next installation would be handed this one's database
+        del connections.settings[DATABASE]
+
+
+@contextmanager
 def installed(home: Path, blocker: DjangoDbBlocker, *, holding: int | None = None) -> Iterator[Installation]:
     """Everything started, the worker last. ``holding``: requests of the worker with that API key can be held back."""
-    database = {**connections.settings["default"], "NAME": str(home / "db.sqlite3")}
-    with BrokerProcess(home) as broker, RedisProcess() as server, blocker.unblock():
-        connections.settings[DATABASE] = database
-        call_command("migrate", database=DATABASE, verbosity=0)
+    with BrokerProcess(home) as broker, RedisProcess() as server, blocker.unblock(), worker_database(home):
         made = Installation(home, broker, server)
         with HoldingProxy(broker.internal_port, -1 if holding is None else holding) as proxy:
             if holding is not None:
@@ -114,6 +124,3 @@ def installed(home: Path, blocker: DjangoDbBlocker, *, holding: int | None = Non
             made.worker.start()
             yield made
             made.close()
-        connections[DATABASE].close()
-        del connections[DATABASE]  # or the next installation would be handed this one's database
-        del connections.settings[DATABASE]

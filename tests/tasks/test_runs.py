@@ -170,3 +170,16 @@ def test_work_in_turns_is_queued_again_when_its_worker_is_gone_and_can_be_paused
 
 def test_only_work_on_the_whole_cluster_can_be_paused() -> None:
     assert not runs.set_paused(JobRun.objects.create(kind=JobRun.Kind.RETENTION, broker_id=1).pk, True)
+
+
+def test_of_two_runs_that_change_the_cluster_the_one_that_began_first_goes_on() -> None:
+    asked_first, asked_later = (
+        JobRun.objects.create(kind=kind) for kind in (JobRun.Kind.REBALANCE, JobRun.Kind.ROLLING_RESTART)
+    )
+    began_first, began_later = runs.claim(asked_later.pk), runs.claim(asked_first.pk)
+    assert began_first is not None
+    assert began_later is not None
+    assert runs.other_cluster_work(began_first) is None
+    assert runs.other_cluster_work(began_later) == asked_later
+    runs.finish(began_first, State.SUCCEEDED)
+    assert runs.other_cluster_work(began_later) is None

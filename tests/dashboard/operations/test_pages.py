@@ -24,7 +24,7 @@ from broker.models import JobRun
 from broker.types import TopicPartition
 from dashboard.gateway import GatewayError
 from dashboard.models import AuditEntry
-from dashboard.operations import elections, facts, jobs, moves, throttle
+from dashboard.operations import elections, facts, jobs, moves, throttle, work
 from tests.dashboard.browsing import read, sign_in, text
 from tests.dashboard.samples import Bench
 from tests.dashboard.three import placed, replicated, start
@@ -137,6 +137,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     sent: list[tuple[str, int]] = []
     monkeypatch.setattr(jobs, "is_known", lambda kind: True)
     monkeypatch.setattr(jobs, "send", lambda kind, job_id: sent.append((kind, job_id)))
+    monkeypatch.setattr(work, "unsupervised", lambda brokers: [])
     return sent
 
 
@@ -310,6 +311,10 @@ def test_a_restart_of_what_nobody_could_take_over_says_what_is_missed(
     assert "1 partition cannot be used while its broker restarts." in body
     assert "1 partition with a single copy in sync cannot be read or written for some seconds." in body
     assert "1 partition takes no acks=all writes for some seconds" in body
+    shown = carried(read(operator, "/brokers/rolling-restart/?broker=1"))
+    assert operator.post("/brokers/rolling-restart/?broker=1", {"plan": "1"}).status_code == 409, "not what was shown"
+    operator.post("/brokers/rolling-restart/?broker=1", {"plan": shown})
+    assert JobRun.objects.get().detail == {"brokers": [1], "may_interrupt": True}
 
 
 def test_it_does_not_begin_while_something_is_out_of_sync(operator: Client, at_bench_time: Bench, worker: list) -> None:
