@@ -51,7 +51,7 @@ class _RollingRestart:
     watch: ClusterWatch = field(init=False)
     supervisor: SupervisorClient = field(init=False)
     steps: list[Step] = field(init=False)
-    before: tuple[Step, ClusterStanding] | None = field(init=False, default=None)
+    seen: tuple[Step, ClusterStanding] | None = field(init=False, default=None)
     """What the last look saw, and the step it was for."""
 
     def __post_init__(self) -> None:
@@ -132,12 +132,12 @@ class _RollingRestart:
             if step.phase not in (Phase.RESTARTING, Phase.RETURNING):
                 raise
             cluster = NOBODY
-        seen, self.before = self.before, (step, cluster)
-        same_phase = seen is not None and (seen[0].broker, seen[0].phase) == (step.broker, step.phase)
+        before, self.seen = self.seen, (step, cluster)
+        same_phase = before is not None and (before[0].broker, before[0].phase) == (step.broker, step.phase)
         return Situation(
             now_ms=time.time_ns() // 1_000_000,
             cluster=cluster,
-            before=seen[1] if seen is not None and same_phase else None,
+            before=before[1] if before is not None and same_phase else None,
             process=self._process(step.broker) if step.phase in (*NOT_DOWN_YET, Phase.RESTARTING) else None,
             may_interrupt=bool(self.turn.detail.get("may_interrupt")),
         )
@@ -166,8 +166,8 @@ class _RollingRestart:
             case Deed.TAKE_BACK:
                 self.client.set_broker_state(broker, ACTIVE)
             case Deed.ELECT:
-                assert self.before is not None
-                self.client.elect_leaders(self.before[1].owed_to(broker))
+                assert self.seen is not None
+                self._elect(broker, self.seen[1])
             case Deed.RESTART:
                 actor = self.turn.job.requested_by or f"run {self.turn.job.pk}"
                 try:
@@ -176,6 +176,11 @@ class _RollingRestart:
                     logger.info("%s: %s", self.turn.job, error)
                     return f"The supervisor: {error}."
         return ""
+
+    def _elect(self, broker: int, cluster: ClusterStanding) -> None:
+        owed = cluster.owed_to(broker)
+        if owed:
+            self.client.elect_leaders(owed)
 
     # Keeping and ending ----------------------------------------------------------------------------------
 
@@ -193,7 +198,7 @@ class _RollingRestart:
         for step in touched:
             try:
                 self.client.set_broker_state(step.broker, ACTIVE)
-                self.client.elect_leaders(self.watch.look().owed_to(step.broker))
+                self._elect(step.broker, self.watch.look())
             except (ClientConnectionError, KafkaError) as error:
                 logger.warning("%s: broker %d could not be taken back: %s", self.turn.job, step.broker, error)
                 return f"Broker {step.broker} may still be draining: {error}"
