@@ -102,6 +102,14 @@ class _RollingRestart:
     # Step by step ----------------------------------------------------------------------------------------
 
     def _advance(self) -> Outcome | None:
+        """As far as it goes without waiting for anything."""
+        while True:
+            before = [step.phase for step in self.steps]
+            outcome = self._go_on()
+            if outcome is not None or [step.phase for step in self.steps] == before:
+                return outcome
+
+    def _go_on(self) -> Outcome | None:
         done = sum(step.phase is Phase.DONE for step in self.steps)
         self.turn.report(done, len(self.steps))
         if done == len(self.steps):

@@ -56,7 +56,7 @@ def restart_duration(row: RestartRow) -> SafeString:
         return format_html("{}", text.duration(row.seconds))
     if row.current and row.began_ms > 0:
         return _since(datetime.fromtimestamp(row.began_ms / 1_000, tz=UTC))
-    return format_html('<span class="ot-muted">—</span>')
+    return format_html('<span class="ot-muted">{}</span>', "—")
 
 
 @register.filter

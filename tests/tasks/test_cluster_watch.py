@@ -59,7 +59,7 @@ def sample(
         controller_id=1,
         revision=revision,
         control=ControlSample(brokers=list(brokers)),
-        topics=[TopicSample(name=KEY.topic, min_insync_replicas=2)],
+        topics=[TopicSample(name=KEY.topic, topic_id="id", min_insync_replicas=2)],
         partitions=list(partitions) or [partition()],
     )
 
