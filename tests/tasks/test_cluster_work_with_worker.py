@@ -46,6 +46,7 @@ class Cluster:
         self.brokers = brokers
         self.worker = WorkerProcess({**brokers.environment, "OTTLA_REDIS_URL": server.url})
         self.client = Client(brokers.bootstrap)
+        self.topics: list[str] = []
         self._queue = Connection(celery_url(server.url), transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS)
 
     def begin(self, kind: str, **detail: object) -> JobRun:
@@ -84,6 +85,7 @@ class Cluster:
         self.client.create_topic(
             name, partitions, replicas, {key.replace("_", "."): one for key, one in configs.items()}
         )
+        self.topics.append(name)
         return name
 
     def wait_whole(self) -> None:
@@ -115,6 +117,9 @@ def cluster(made: Cluster, django_db_blocker: DjangoDbBlocker) -> Iterator[Clust
     with django_db_blocker.unblock():
         made.wait_whole()
         yield made
+        for topic in made.topics:  # one with a single copy would stop the next rolling restart
+            made.client.delete_topic(topic)
+        made.topics.clear()
 
 
 class Sending:
@@ -235,11 +240,15 @@ def test_it_stops_by_itself_while_a_broker_is_down(cluster: Cluster) -> None:
 # Moves ---------------------------------------------------------------------------------------------
 
 
-def filled(cluster: Cluster, partitions: int, bytes_each: int) -> tuple[str, list[list[Any]]]:
-    """A topic with one replica of each partition, and a plan that gives every one to the next broker."""
+def filled(cluster: Cluster, partitions: int, batches: int, batch_bytes: int) -> tuple[str, list[list[Any]]]:
+    """A topic with one replica of each partition, and a plan that gives every one to the next broker.
+
+    A limit on copying lets some seconds' worth pass at once, and the first batch of a fetch whole.
+    """
     topic = cluster.topic(partitions, replicas=1, min_insync_replicas="1")
     for number in range(partitions):
-        cluster.client.produce(topic, None, b"x" * bytes_each, partition=number)
+        for _ in range(batches):
+            cluster.client.produce(topic, None, b"x" * batch_bytes, partition=number)
     placement = {
         key.partition: one.replicas for key, one in placed(cluster.client.metadata()).items() if key.topic == topic
     }
@@ -263,7 +272,7 @@ def throttled(client: Client, topic: str) -> set[str]:
 
 
 def test_moves_go_on_without_their_worker_and_the_next_one_finishes_them(cluster: Cluster) -> None:
-    topic, plan = filled(cluster, 24, 200_000)
+    topic, plan = filled(cluster, 24, 4, 50_000)
     job = cluster.begin(JobRun.Kind.REBALANCE, plan=plan, throttle=400_000)
     wait_until(lambda: cluster.client.reassignments(), "moves are under way", seconds=SOON)
     under_way = set(cluster.client.reassignments())
@@ -276,11 +285,11 @@ def test_moves_go_on_without_their_worker_and_the_next_one_finishes_them(cluster
     assert replicas(cluster.client, topic) == [after for _, _, _, after in plan]
     assert throttled(cluster.client, topic) == set(), "the limit is taken away with the last move"
     for number in range(24):
-        assert len(cluster.client.fetch(topic, number, 0).records) == 1
+        assert len(cluster.client.fetch(topic, number, 0).records) == 4
 
 
 def test_a_paused_run_lets_its_moves_go_on_and_begins_no_others(cluster: Cluster) -> None:
-    topic, plan = filled(cluster, 24, 200_000)
+    topic, plan = filled(cluster, 24, 4, 50_000)
     job = cluster.begin(JobRun.Kind.REBALANCE, plan=plan, throttle=800_000)
     wait_until(lambda: cluster.client.reassignments(), "moves are under way", seconds=SOON)
     cluster.change(job, pause_requested=True)
@@ -298,7 +307,7 @@ def test_a_paused_run_lets_its_moves_go_on_and_begins_no_others(cluster: Cluster
 
 
 def test_cancelled_moves_are_taken_back_and_so_is_their_limit(cluster: Cluster) -> None:
-    topic, plan = filled(cluster, 6, 500_000)
+    topic, plan = filled(cluster, 6, 5, 900_000)
     job = cluster.begin(JobRun.Kind.REBALANCE, plan=plan, throttle=50_000)
     wait_until(lambda: len(cluster.client.reassignments()) == 6, "moves are under way", seconds=SOON)
     cluster.change(job, cancel_requested=True)
