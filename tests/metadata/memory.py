@@ -45,8 +45,11 @@ class MemoryCluster:
     sessions: dict[str, _Session] = field(default_factory=dict)
     names: dict[str, tuple[str, MemoryStore]] = field(default_factory=dict)
     """Session name → (session, holder), from opening to closing, whether or not the session ran out in between."""
-    waiters: set[asyncio.Event] = field(default_factory=set)
+    waiters: dict[asyncio.Event, None] = field(default_factory=dict)
+    """In order: what happens must not depend on where an object lies in memory."""
     acknowledged: dict[str, int] = field(default_factory=dict)
+    opened: int = 0
+    """Sessions so far."""
 
     def write(self, puts: dict[str, bytes], deletes: list[str], owner: dict[str, str]) -> int:
         deletes = [key for key in deletes if key in self.entries]
@@ -83,7 +86,6 @@ class MemoryStore:
     def __init__(self, cluster: MemoryCluster) -> None:
         self._cluster = cluster
         self._closed = False
-        self._opened = 0
         self.unavailable = False
 
     async def start(self) -> None:
@@ -143,8 +145,8 @@ class MemoryStore:
         for session, held in list(cluster.sessions.items()):
             if held.name == name:
                 cluster.end(session)
-        self._opened += 1
-        session = f"{name}-{id(self)}-{self._opened}"
+        cluster.opened += 1
+        session = f"{name}-{cluster.opened}"
         cluster.names[name] = (session, self)
         cluster.sessions[session] = _Session(name, timeout_ms, cluster.clock.monotonic() + timeout_ms / 1000, self)
         return session
@@ -179,7 +181,7 @@ class MemoryStore:
 
     async def wait_acknowledged(self, revision: int, timeout_seconds: float) -> bool:
         cluster, waiter = self._cluster, asyncio.Event()
-        cluster.waiters.add(waiter)
+        cluster.waiters[waiter] = None
         try:
             async with asyncio.timeout(timeout_seconds):
                 while any(cluster.acknowledged.get(session, 0) < revision for session in cluster.sessions):
@@ -188,12 +190,12 @@ class MemoryStore:
         except TimeoutError:
             return False
         finally:
-            cluster.waiters.discard(waiter)
+            cluster.waiters.pop(waiter, None)
         return True
 
     async def watch(self, after_revision: int) -> AsyncGenerator[Commit, None]:
         waiter = asyncio.Event()
-        self._cluster.waiters.add(waiter)
+        self._cluster.waiters[waiter] = None
         try:
             while not self._closed:
                 waiter.clear()
@@ -212,7 +214,7 @@ class MemoryStore:
                 if not commits:
                     await waiter.wait()
         finally:
-            self._cluster.waiters.discard(waiter)
+            self._cluster.waiters.pop(waiter, None)
 
     def _release_names(self) -> None:
         for name, (_, holder) in list(self._cluster.names.items()):
