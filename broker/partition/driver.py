@@ -86,6 +86,7 @@ class FutureWaiter:
         self.done = True
         if not self.future.done():
             self.future.set_exception(KafkaError(code))
+            self.future.exception()  # Whoever waits still gets it; if nobody does any more, that is no fault.
 
 
 class Partition:

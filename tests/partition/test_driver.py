@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import threading
 
 import pytest
 
 from broker.errors import ErrorCode, KafkaError
+from broker.partition.driver import FutureWaiter
 from broker.partition.state import ProposeIsr
 from tests.partition.stage import NODE, Stage, image_of, partition_image, topic_image
 from tests.support.topics import batch
@@ -287,3 +289,15 @@ async def test_with_flush_an_acknowledgement_needs_the_own_disk_and_every_in_syn
     assert (partition.committed_offset, len(waiter.told)) == (1, 1)
     partition.perform(partition.state.on_follower_fetch(2, 2, now_ms=2))
     assert waiter.told == [(0, ErrorCode.NONE), (1, ErrorCode.NONE)]
+
+
+async def test_a_commit_that_fails_when_nobody_waits_for_it_any_more_is_no_fault() -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+    waiter = FutureWaiter(asyncio.get_running_loop().create_future())
+
+    waiter.on_commit_failed(0, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    del waiter
+    gc.collect()
+
+    assert faults == []
