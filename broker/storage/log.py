@@ -24,6 +24,7 @@ from broker.storage.flush_ticket import FlushTicket
 from broker.storage.log_compaction import CompactableLog
 from broker.storage.log_state import LogAppend, LogStatistics
 from broker.storage.producer_replay import recall_unreplicated, replay_producers
+from broker.storage.recent_batches import recall_recent_batches
 from broker.storage.segment import Segment
 from broker.storage.segment_scan import DamageFound
 from broker.storage.timestamp_search import TimestampedOffset
@@ -260,6 +261,8 @@ class Log(CompactableLog):
             high_watermark=self.high_watermark,
             now_ms=now_ms,
         )
+        if found is not None:
+            recall_recent_batches(segments, self.producer_state, found)
         replay_producers(segments, self.producer_state, start, now_ms)
 
     # Closing ------------------------------------------------------------------------------------------

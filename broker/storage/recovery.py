@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from dataclasses import dataclass, field
 
 from broker.config.topic import TopicConfig
-from broker.limits import PRODUCER_BATCHES_CACHED
 from broker.storage.aborted_recovery import AbortedRecovery
 from broker.storage.deletions import DELETED_SUFFIX
 from broker.storage.environment import LogEnvironment
 from broker.storage.leader_epochs import LEADER_EPOCH_FILE, LeaderEpochs
 from broker.storage.producer_replay import recall_unreplicated, replay_producers
 from broker.storage.producer_snapshot import SNAPSHOT_SUFFIX, ProducerSnapshots
-from broker.storage.producer_state import ProducerBatch, ProducerState
+from broker.storage.producer_state import ProducerState
+from broker.storage.recent_batches import recall_recent_batches
 from broker.storage.roll_policy import reserve_bytes
 from broker.storage.segment import (
     INDEX_SUFFIX,
@@ -37,13 +36,11 @@ from broker.storage.segment import (
 )
 from broker.storage.segment_scan import DamageFound
 from broker.storage.segment_swap import finish_interrupted
-from broker.storage.sparse_index import IndexDamaged
 from broker.types import Offset
 
 STRAY_DIRECTORY = "stray"
 CUT_SUFFIX = ".cut"
 COPY_CHUNK_BYTES = 1024 * 1024
-RECALL_BYTES = 256 * 1024
 UNFINISHED_SUFFIXES = (DELETED_SUFFIX, ".tmp", ".cleaned")
 INDEX_SUFFIXES = (INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX)
 
@@ -356,9 +353,9 @@ class _Recovery:
             high_watermark=self.known.high_watermark,
             now_ms=self.now_ms,
         )
+        if found is not None:
+            recall_recent_batches(segments, self.producers, found)
         replay_producers(segments, self.producers, replay_from, self.now_ms, aborted.note)
-        if found == log_end and len(self.producers):
-            recall_recent_batches(segments[-1], self.producers)
         self.snapshots.keep_only({segment.base_offset for segment in segments} | {found or 0})
         self.aborted_saved = aborted.finish(self.snapshots, log_start, self.now_ms)
         self.notes += aborted.notes
@@ -369,30 +366,3 @@ def _joins(segment: Segment, following: int) -> bool:
     if segment.gaps_allowed and following - segment.base_offset > RELATIVE_OFFSET_MAX:
         return segment.next_offset <= following
     return segment.next_offset == following
-
-
-def recall_recent_batches(segment: Segment, state: ProducerState) -> None:
-    """After a clean stop: find the batches the snapshot has no room for among the last bytes of the log."""
-    recent: dict[int, deque[ProducerBatch]] = {}
-    try:
-        position = segment.offset_index.before_position(max(0, segment.size - RECALL_BYTES)).position
-    except IndexDamaged:
-        return
-    entries = {entry.producer_id: entry for entry in state.entries()}
-    for _, header in segment.headers(position):
-        entry = entries.get(header.producer_id)
-        if entry is not None and entry.epoch == header.producer_epoch and not header.is_control:
-            batches = recent.setdefault(header.producer_id, deque(maxlen=PRODUCER_BATCHES_CACHED))
-            batches.append(
-                ProducerBatch(
-                    header.base_sequence,
-                    header.last_sequence,
-                    header.base_offset,
-                    header.last_offset,
-                    header.max_timestamp,
-                )
-            )
-    for producer_id, batches in recent.items():
-        known = entries[producer_id].batches
-        if known and known[-1].last_offset == batches[-1].last_offset:
-            entries[producer_id].batches = batches

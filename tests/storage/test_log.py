@@ -511,6 +511,20 @@ def test_truncation_forgets_what_producers_wrote_behind_it(filesystem: MemoryFil
     assert append(log, b"30", producer_id=9, producer_epoch=0, base_sequence=30).base_offset == 30
 
 
+def test_after_a_truncation_the_last_five_batches_are_known_wherever_segments_begin(
+    filesystem: MemoryFileSystem,
+) -> None:
+    log = open_log(filesystem, config=SMALL_SEGMENTS)
+    for number in range(60):
+        append(log, b"%d" % number, producer_id=9, producer_epoch=0, base_sequence=number)
+
+    for end in range(50, 20, -1):
+        log.truncate_to(end)
+        for number in range(end - 5, end):
+            again = append(log, b"%d" % number, producer_id=9, producer_epoch=0, base_sequence=number)
+            assert (again.duplicate, again.base_offset) == (True, number)
+
+
 # Producers ---------------------------------------------------------------------------------------------
 
 

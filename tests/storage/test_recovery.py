@@ -377,6 +377,27 @@ def test_duplicates_of_the_last_five_batches_are_recognised_after_a_restart(clea
         assert (result.duplicate, result.base_offset) == (True, sequence)
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_they_are_recognised_also_where_a_segment_has_just_begun(clean: bool) -> None:
+    begun = set()
+    for count in range(50, 80):
+        disk = MemoryFileSystem()
+        log_dir = open_log_dir(disk, config=SMALL_SEGMENTS)
+        log = log_dir.create_log(PARTITION, TOPIC_ID, SMALL_SEGMENTS)
+        for sequence in range(count):
+            append(log, b"%d" % sequence, producer_id=1, producer_epoch=0, base_sequence=sequence)
+        flush(log)
+        begun.add(count - log.segments()[-1].base_offset)
+        log_dir.close(clean=clean)
+
+        again = log_of(reopened(disk, config=SMALL_SEGMENTS))
+
+        for sequence in range(count - 5, count):
+            result = append(again, b"%d" % sequence, producer_id=1, producer_epoch=0, base_sequence=sequence)
+            assert (result.duplicate, result.base_offset) == (True, sequence)
+    assert min(begun) == 1, "a segment with a single batch was among them"
+
+
 def test_a_clean_stop_means_no_byte_of_the_log_is_scanned() -> None:
     disk = MemoryFileSystem()
     log_dir = open_log_dir(disk)
