@@ -97,7 +97,9 @@ class Maintenance:
                 partition.request_flush()
 
     def _purge(self) -> None:
-        """Unlink what was deleted long enough ago; a large file takes its time."""
+        """Unlink what was deleted long enough ago; a large file takes its time. Checkpoints forget what was deleted now."""
+        if self._log_dir.checkpoints_name_the_dead:
+            self._in_background(self._checkpoint())
         due = self._log_dir.due_deletions(self._clock.wall_ms())
         if due is not None:
             self._in_background(self._unlink(due))

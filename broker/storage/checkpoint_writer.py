@@ -4,7 +4,8 @@ Owns: the order of those writes. A checkpoint taken on the loop is written and f
 must write its lower recovery point at once and durably; an older checkpoint that is still on its way must then never
 replace the newer one. Each taking has a number; a file only moves to higher numbers. The files of one taking are written, synced,
 renamed, and then their names are synced, all together: every sync is a commit of the file system's journal, and whoever waits
-for a record to be on the disk waits for it.
+for a record to be on the disk waits for it. Every taking is durable: a broker does not start on a checkpoint that a power cut has
+torn.
 
 A full disk must not keep anybody from deleting, and deleting begins with a checkpoint (the new log start). So some
 bytes are held in reserve, given up when a checkpoint finds no room and taken again when there is.
@@ -42,13 +43,13 @@ class CheckpointWriter:
         self._taken += 1
         return CheckpointTicket(self, self._taken, contents)
 
-    def write(self, number: int, contents: dict[str, bytes], *, durable: bool) -> None:
+    def write(self, number: int, contents: dict[str, bytes]) -> None:
         with self._lock:
             changed = {name: content for name, content in contents.items() if self._is_news(name, number, content)}
             if changed:
                 # After a failure nobody knows what the files hold: not the old content for sure.
                 self._written.update(dict.fromkeys(changed, (number, None)))
-                self._replace(changed, durable)
+                self._replace(changed)
                 self._written.update((name, (number, content)) for name, content in changed.items())
             self._reserve()
 
@@ -56,28 +57,26 @@ class CheckpointWriter:
         last_number, last_content = self._written.get(name, (0, None))
         return number >= last_number and content != last_content
 
-    def _replace(self, contents: dict[str, bytes], durable: bool) -> None:
+    def _replace(self, contents: dict[str, bytes]) -> None:
         try:
-            self._replace_all(contents, durable)
+            self._replace_all(contents)
         except OSError as error:
             if error.errno not in NO_ROOM_ERRNOS or not self._reserved:
                 raise
             self._reserved = False
             self._filesystem.unlink(os.path.join(self._directory, RESERVE_FILE))
-            self._replace_all(contents, durable)
+            self._replace_all(contents)
 
-    def _replace_all(self, contents: dict[str, bytes], durable: bool) -> None:
+    def _replace_all(self, contents: dict[str, bytes]) -> None:
         filesystem = self._filesystem
         paths = [os.path.join(self._directory, name) for name in contents]
         for path, content in zip(paths, contents.values(), strict=True):
             filesystem.write_file(path + TEMPORARY_SUFFIX, content)
-        if durable:
-            for path in paths:
-                filesystem.sync_file(path + TEMPORARY_SUFFIX)
+        for path in paths:
+            filesystem.sync_file(path + TEMPORARY_SUFFIX)
         for path in paths:
             filesystem.rename(path + TEMPORARY_SUFFIX, path)
-        if durable:
-            filesystem.sync_directory(self._directory)
+        filesystem.sync_directory(self._directory)
 
     def _reserve(self) -> None:
         """Take the reserve unless it is there; a disk without room for it is no reason to fail."""
@@ -108,10 +107,10 @@ class CheckpointTicket:
     def run(self) -> None:
         """Never raises; the outcome is judged by ``LogDir.checkpointed``, on the loop."""
         try:
-            self._writer.write(self._number, self._contents, durable=True)
+            self._writer.write(self._number, self._contents)
         except OSError as error:
             self.error = error
 
-    def write(self, *, durable: bool = True) -> None:
+    def write(self) -> None:
         """Write now. Raises ``OSError``."""
-        self._writer.write(self._number, self._contents, durable=durable)
+        self._writer.write(self._number, self._contents)

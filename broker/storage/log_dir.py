@@ -103,7 +103,8 @@ class LogDir:
         self._log_starts: dict[TopicPartition, int] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
         self._first_dirty: dict[TopicPartition, int] = {}
-        self._checkpoints_name_the_dead = False
+        self.checkpoints_name_the_dead = False
+        """Partitions were deleted since the last checkpoint: the next one should come soon."""
         self._closed = False
         environment.save_recovery_points = self._save_recovery_points
         environment.save_log_starts = self._save_log_starts
@@ -261,7 +262,7 @@ class LogDir:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The partition is offline: {self.offline[partition]}")
         directory = self._file(str(partition))
         try:
-            self._bury(durable=True)
+            self._bury()
             if self._filesystem.status(directory) is not None:
                 move_to_stray(self._filesystem, self.path, str(partition), self._environment.clock_wall_ms())
             self._filesystem.make_directory(directory)
@@ -307,7 +308,7 @@ class LogDir:
             self._filesystem.sync_file(self._metadata_path(directory))
             self._filesystem.sync_directory(self.path)
             self._forget(partition)
-            self._bury(durable=True)
+            self._bury()
             now_ms = self._environment.clock_wall_ms()
             loaded = load_partition(self._environment, directory, KnownBefore(clean_shutdown=True), config, now_ms)
         except OSError as error:
@@ -338,19 +339,17 @@ class LogDir:
         self.offline.pop(partition, None)
         for remembered in (self._recovery_points, self._log_starts, self._high_watermarks, self._first_dirty):
             remembered.pop(partition, None)
-        self._checkpoints_name_the_dead = True
+        self.checkpoints_name_the_dead = True
 
-    def _bury(self, *, durable: bool) -> None:
+    def _bury(self) -> None:
         """Take deleted partitions out of the checkpoints. A new partition of the same name must never be measured
         against the recovery point of the old one."""
-        if self._checkpoints_name_the_dead:
-            self._checkpoints.take(self._offsets()).write(durable=durable)
-            self._checkpoints_name_the_dead = False
+        if self.checkpoints_name_the_dead:
+            self._checkpoints.take(self._offsets()).write()
+            self.checkpoints_name_the_dead = False
 
     def due_deletions(self, now_ms: int) -> DueDeletions | None:
         """What is to be unlinked by now; ``run`` it in a worker thread."""
-        with contextlib.suppress(OSError):  # the next call tries again
-            self._bury(durable=False)
         return self._environment.deletions.take_due(now_ms)
 
     def purge_due(self, now_ms: int) -> int:
@@ -378,11 +377,13 @@ class LogDir:
         below a recovery point are not made again by a restart. The fresher the recovery points, the less a restart has to scan, and the
         more of the log counts as durable rather than as a tail that may be torn.
         """
+        self.checkpoints_name_the_dead = False
         return self._checkpoints.take(self._offsets())
 
     def checkpointed(self, ticket: CheckpointTicket) -> None:
         """Back on the loop: a disk that failed the ticket has failed for good, unless it was only full."""
         if ticket.error is not None:
+            self.checkpoints_name_the_dead = True
             self._judge(ticket.error)
 
     def checkpoint(self) -> None:

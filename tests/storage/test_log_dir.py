@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from random import Random
 
 import pytest
 
@@ -10,6 +11,7 @@ from broker.clock import ManualClock
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.storage.checkpoint_writer import CheckpointWriter
+from broker.storage.crash_images import random_image
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir_opening import LogDirUnusable
 from broker.storage.memory_filesystem import MemoryFileSystem
@@ -344,6 +346,32 @@ def test_index_entries_are_written_once() -> None:
         append(log, b"a" * 5_000)
     assert log.save_shortcuts()
     assert not log.save_shortcuts()
+
+
+def test_the_power_may_fail_at_any_moment_after_a_partition_was_deleted() -> None:
+    disk = MemoryFileSystem()
+    log_dir = open_log_dir(disk)
+    other = TopicPartition("other", 0)
+    for partition, topic_id in ((PARTITION, TOPIC_ID), (other, OTHER_ID)):
+        log = log_dir.create_log(partition, topic_id, CONFIG)
+        append(log, b"a")
+        flush(log)
+    log_dir.checkpoint()
+    before = len(disk.journal)
+
+    log_dir.delete_log(other)
+    log_dir.due_deletions(NOW_MS)
+    assert log_dir.checkpoints_name_the_dead
+    ticket = log_dir.checkpoint_ticket()
+    ticket.run()
+    log_dir.checkpointed(ticket)
+
+    assert not log_dir.checkpoints_name_the_dead
+    assert b"other" not in (disk.read_file(f"{PATH}/recovery-point-offset-checkpoint") or b"")
+    for position in range(before, len(disk.journal) + 1):
+        for seed in range(5):
+            image = random_image(disk.journal[:position], Random(seed))
+            assert open_log_dir(image).logs[PARTITION].log_end_offset == 1
 
 
 def test_the_clean_shutdown_marker_comes_last_and_goes_first() -> None:
