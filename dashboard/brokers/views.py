@@ -41,7 +41,10 @@ def broker(request: HttpRequest, number: int) -> HttpResponse:
     page = BrokerPage(str(number), request.GET)
     view, _ = read_view(page)
     if page.broker(view) is None and view.rows(CLUSTER):
-        return missing(request, f"There is no broker {number}.", Crumb(title="Brokers", url=reverse("brokers")))
+        why = "No broker of this number answers, is registered, or is meant to keep anything."
+        return missing(
+            request, f"There is no broker {number}.", Crumb(title="Brokers", url=reverse("brokers")), why=why
+        )
     context = {"number": number, "listing": page.listing, "filter_extra": {"show": page.show} if page.show else {}}
     crumbs = [Crumb(title="Brokers", url=reverse("brokers")), Crumb(title=f"Broker {number}")]
     return render_live(

@@ -117,7 +117,8 @@ class PartitionRow(Row, frozen=True, tag="partition"):
 
     @property
     def under_min_isr(self) -> bool:
-        return not self.offline and self.min_isr is not None and len(self.isr) < self.min_isr
+        required = self.required_in_sync
+        return not self.offline and required is not None and len(self.isr) < required
 
     @property
     def at_min_isr(self) -> bool:

@@ -55,9 +55,12 @@ def render(
     return render_live(request, ShellPage(), template, context, title=title, crumbs=crumbs, status=status)
 
 
-def missing(request: HttpRequest, sentence: str, parent: Crumb) -> HttpResponse:
+MAYBE_DELETED = "It may have been deleted, or never have been there. Names are case-sensitive."
+
+
+def missing(request: HttpRequest, sentence: str, parent: Crumb, *, why: str = MAYBE_DELETED) -> HttpResponse:
     """Not found, inside the shell, with a way back."""
-    context = {"sentence": sentence, "parent": parent}
+    context = {"sentence": sentence, "parent": parent, "why": why}
     return render(
         request, "ottla/missing.html", context, title="Not found", crumbs=[parent, Crumb(title="Not found")], status=404
     )

@@ -11,9 +11,13 @@ from django.utils.safestring import SafeString
 
 from broker.models import JobRun
 from dashboard.jobs.restart_rows import RestartRow, restart_rows
+from dashboard.jobs.verdict import run_level, run_verdict
 from dashboard.pages import format as text
 
 register = template.Library()
+
+register.filter("run_level", run_level)
+register.filter("run_verdict", run_verdict)
 
 STATES = {
     JobRun.State.QUEUED: ("idle", "schedule", "waiting"),

@@ -124,7 +124,7 @@ def _see_moves(page: Page) -> None:
     """One that takes its time is under way, whoever looked before."""
     page.goto("/replication/moves/")
     if page.get_by_text("Nothing is being moved.").count():
-        page.goto("/replication/reassign/?topic=archive&to=exactly&replicas=1,2,3&throttle=10+KiB")
+        page.goto("/replication/reassign/?topic=archive&to=exactly&replicas=1,2,3&throttle=64+KiB")
         page.get_by_role("button", name="Move the partitions").click()
 
 

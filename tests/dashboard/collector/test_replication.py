@@ -73,6 +73,11 @@ def test_too_few_in_sync_is_an_alert_that_names_who_is_missing(bench: Bench) -> 
     assert bench.overview.head.sentence == "3 brokers, 1 partition refuses acks=all."
 
 
+def test_one_copy_is_enough_where_no_more_are_meant_to_be(bench: Bench) -> None:
+    start(bench, placed(replicas=[1], isr=[1]), topics=(replicated(),))
+    assert (counts(bench).under_min_isr, alerts(bench)) == (0, {})
+
+
 def test_one_missing_is_a_warning(bench: Bench) -> None:
     start(bench, placed(isr=[1, 3]))
     found = alerts(bench)
