@@ -74,6 +74,14 @@ class Move:
         return len(self.facts.isr) <= min(needed, len(self.facts.replicas))
 
     @property
+    def refuses_meanwhile(self) -> bool:
+        """Whether writes with acks=all are refused from the beginning of the move until a copy is in sync: with more replicas to come,
+        as many have to be in sync as min.insync.replicas says, where one was enough while there was one."""
+        needed, in_sync = self.facts.min_isr or 1, len(self.facts.isr)
+        now, then = len(self.facts.replicas), len({*self.facts.replicas, *self.after})
+        return min(needed, now) <= in_sync < min(needed, then)
+
+    @property
     def left_at_limit(self) -> bool:
         """Whether it would have no spare copy afterwards either."""
         return len(self.after) <= (self.facts.min_isr or 1)
@@ -133,6 +141,10 @@ class MovePlan:
     @property
     def without_spare(self) -> tuple[Move, ...]:
         return tuple(move for move in self.changed if move.without_spare)
+
+    @property
+    def refusing_meanwhile(self) -> tuple[Move, ...]:
+        return tuple(move for move in self.changed if move.refuses_meanwhile)
 
     @property
     def left_at_limit(self) -> tuple[Move, ...]:

@@ -84,6 +84,15 @@ def test_what_has_no_spare_copy_meanwhile_and_afterwards_is_said() -> None:
     assert len(single.without_spare) == 1
 
 
+def test_a_move_that_stops_writers_until_copies_are_in_sync_is_said() -> None:
+    grows = plan_exactly([facts(replicas=(1,), isr=(1,), min_isr=2)], BROKERS, (1, 2, 3), None)
+    assert len(grows.refusing_meanwhile) == 1
+    moves = plan_exactly([facts(replicas=(1, 2), isr=(1, 2), min_isr=2)], BROKERS, (3, 4), None)
+    assert moves.refusing_meanwhile == (), "as many are in sync as before"
+    refused_before = plan_exactly([facts(replicas=(1, 2, 3), isr=(1,), min_isr=2)], BROKERS, (1, 2, 4), None)
+    assert refused_before.refusing_meanwhile == ()
+
+
 def test_the_fingerprint_is_of_what_is_shown_and_not_of_sizes() -> None:
     one = plan_exactly([facts()], BROKERS, (3, 4), 100)
     assert one.fingerprint == plan_exactly([facts(size_bytes=9)], BROKERS, (3, 4), 100).fingerprint
