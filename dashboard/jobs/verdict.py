@@ -5,8 +5,6 @@ from __future__ import annotations
 from broker.models import JobRun
 from dashboard.pages.format import count, size
 
-_CLEANING = (JobRun.Kind.RETENTION, JobRun.Kind.COMPACTION)
-
 
 def run_level(job: JobRun) -> str:
     match job.state:
@@ -46,7 +44,7 @@ def _so_far(job: JobRun) -> str:
 
 
 def _done(job: JobRun) -> str:
-    if job.kind not in _CLEANING:
+    if job.is_in_turns:
         return "It is done." if job.progress_total else "It is done: there was nothing to do."
     if not job.segments_deleted:
         return "Nothing was due."
