@@ -165,6 +165,8 @@ def _confirm(
     """Show it, or on POST start it, when what was shown is still so."""
     context["refusal"] = not_allowed(request) or jobs.refusal(kind)
     context["active"] = jobs.active(kind)
+    if context["active"]:
+        context["blockers"] = []  # what the run itself has brought about would only confuse
     status = 200
     if request.method == "POST":
         if not request.user.has_perm(PERMISSION):

@@ -33,7 +33,7 @@ from tests.tasks.installation import DATABASE, worker_database
 
 pytestmark = pytest.mark.timeout(240)
 
-SOON = 60.0
+SOON = 120.0
 """For a few seconds of work on a machine with other work."""
 QUICK = {"OTTLA_BROKER_SESSION_TIMEOUT_MS": "4000", "OTTLA_BROKER_HEARTBEAT_INTERVAL_MS": "500"}
 ALL = {1, 2, 3}
