@@ -128,7 +128,8 @@ class Sending:
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.acknowledged = 0
         self.failed: list[KafkaError] = []
-        self._producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 5})
+        given = {"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 5, "message.timeout.ms": 30_000}
+        self._producer = Producer(given)
         self._topic = topic
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._send)

@@ -295,6 +295,9 @@ def test_a_rolling_restart_says_its_order_and_becomes_a_run(
     assert answer.headers["Location"] == f"/jobs/{job.pk}/"
     assert (job.kind, job.detail, job.requested_by) == ("broker.rolling_restart", {"brokers": [2, 3, 1]}, "operator")
     assert worker == [("broker.rolling_restart", job.pk)]
+    body = text(read(operator, "/brokers/rolling-restart/"))
+    assert f"A rolling restart is under way. sync It is under way. Watch run {job.pk}" in body
+    assert "Begin the restart" not in body
     assert AuditEntry.objects.get().after == {"run": job.pk, "brokers": [2, 3, 1]}
 
 
