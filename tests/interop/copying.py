@@ -20,6 +20,7 @@ from broker.errors import KafkaError
 from tests.support.wait import wait_until
 
 WAIT = 10.0
+FILL_SECONDS_MAX = 60.0
 PARTITIONS = 4
 HUNG_SECONDS = 15.0
 """Without a transaction: started anew. librdkafka (2.15) now and then never connects again to a broker that was away,
@@ -166,12 +167,17 @@ class Output:
                 self.lines.append(line.rstrip(os.linesep))
 
 
-def fill(bootstrap: str, topic: str, records: int) -> dict[int, int]:
-    """Records per partition, each with a value of its own."""
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for number in range(records):
+def fill(bootstrap: str, topic: str, records: int, *, first: int = 0) -> dict[int, int]:
+    """Records per partition, each with a value of its own: its number, beginning with ``first``."""
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    for number in range(first, first + records):
         producer.produce(topic, b"%d" % number, partition=number % PARTITIONS)
-    assert producer.flush(WAIT) == 0
+    assert producer.flush(FILL_SECONDS_MAX) == 0
+    return counts_of(first + records)
+
+
+def counts_of(records: int) -> dict[int, int]:
+    """How many of so many records each partition gets."""
     return dict(Counter(number % PARTITIONS for number in range(records)))
 
 

@@ -154,10 +154,10 @@ func transactions(ctx context.Context, bootstrap string, topic string) {
 	}
 }
 
-// readProcessWrite copies until the output holds count records, exactly once, through whatever happens to the broker.
 // copyPause makes a copy last long enough for somebody to kill the broker in the middle of it, more than once.
 const copyPause = 20 * time.Millisecond
 
+// readProcessWrite copies until the output holds count records, exactly once, through whatever happens to the broker.
 func readProcessWrite(ctx context.Context, bootstrap, from, to, group string, count int) {
 	session, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(bootstrap), kgo.TransactionalID(group+"-"+strconv.Itoa(os.Getpid())), kgo.ConsumerGroup(group),

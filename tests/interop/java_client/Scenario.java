@@ -47,7 +47,7 @@ public final class Scenario {
             case "admin" -> administer(bootstrap, arguments[2]);
             case "transactions" -> transactions(bootstrap, arguments[2], arguments[3]);
             case "fence" -> fence(bootstrap, arguments[2]);
-            case "copy" -> copy(bootstrap, arguments[2], arguments[3], arguments[4], arguments[5]);
+            case "copy" -> copy(bootstrap, arguments[2], arguments[3], arguments[4], arguments[5], Long.parseLong(arguments[6]));
             case "member" -> member(bootstrap, arguments[2], arguments[3], arguments[4], arguments[5]);
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -195,12 +195,8 @@ public final class Scenario {
         }
     }
 
-    /** Read-process-write, exactly once, until the end of `from` as it was at the start. Survives the broker's death. */
-    private static void copy(String bootstrap, String from, String to, String group, String id) throws Exception {
-        long end;
-        try (KafkaConsumer<byte[], byte[]> asker = consumer(bootstrap, Map.of())) {
-            end = asker.endOffsets(partitions(asker, from)).values().stream().mapToLong(Long::longValue).sum();
-        }
+    /** Read-process-write, exactly once, of the first `end` records of `from`. Survives the broker's death. */
+    private static void copy(String bootstrap, String from, String to, String group, String id, long end) throws Exception {
         Map<String, String> settings = Map.of("group.id", group, "isolation.level", "read_committed", "max.poll.records", "50");
         boolean going = true;
         while (going) {
