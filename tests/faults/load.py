@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,17 +18,19 @@ from tests.support.wait import wait_until
 
 PROGRESS = re.compile(r"done (\d+)\n")
 FINISH_SECONDS_MAX = 90.0
+"""Without getting any further."""
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Load:
-    def __init__(self, workload: str, options: Options) -> None:
+    def __init__(self, workload: str, options: Options, *, prefix: Sequence[str] = ()) -> None:
+        """``prefix`` is a command that runs it elsewhere."""
         self.workload = workload
         self.done = 0
         """Writes acknowledged and records read, as last told."""
         self._output: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.workloads", workload, msgspec.json.encode(options).decode()],
+            [*prefix, sys.executable, "-m", "tests.faults.workloads", workload, msgspec.json.encode(options).decode()],
             cwd=_REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -53,13 +56,16 @@ class Load:
     def finish(self) -> None:
         """Have everything delivered and read; ``AssertionError`` with what it said if it failed."""
         self.ask_to_finish()
-        try:
-            status = self._process.wait(FINISH_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
+        status, before = None, -1
+        while status is None and self.done > before:
+            before = self.done
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = self._process.wait(FINISH_SECONDS_MAX)
+        if status is None:
             self._process.send_signal(signal.SIGUSR1)
             wait_until(lambda: "most recent call first" in self.output, "it says where it hangs", seconds=5)
             self.kill()
-            raise AssertionError(f"{self.workload} did not come to an end:\n{self.output}") from None
+            raise AssertionError(f"{self.workload} did not come to an end:\n{self.output}")
         self._reader.join(5)
         assert status == 0, f"{self.workload} failed:\n{self.output}"
 

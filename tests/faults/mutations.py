@@ -143,6 +143,11 @@ def one_replica_lacks_an_acknowledged_value(events, dump, random) -> Spoiled:
     )
 
 
+def every_replica_of_a_partition_is_gone(events, dump, random) -> Spoiled:
+    sent = chosen(random, acknowledged(events))
+    return Spoiled(events, [replica for replica in dump if replica.key != sent.key], "lost write")
+
+
 def no_reader_gets_an_acknowledged_value(events, dump, random) -> Spoiled:
     sent = chosen(random, (one for one in acknowledged(events) if 0 < one.offset < log_end(dump, one.key) - 2))
     readers_end = max(
@@ -580,6 +585,7 @@ def nothing_succeeds_after_a_heal(events, dump, random) -> Spoiled:
 MUTATIONS: tuple[Mutation, ...] = (
     an_acknowledged_value_is_nowhere,
     one_replica_lacks_an_acknowledged_value,
+    every_replica_of_a_partition_is_gone,
     no_reader_gets_an_acknowledged_value,
     a_value_nobody_sent_is_read,
     bytes_of_a_value_are_damaged,

@@ -26,7 +26,10 @@ RULES = tuple(rule for module in MODULES for rule in module.RULES)
 DUMP_FILE = "replicas.dump"
 
 
-def check(events: Iterable[Event], dump: Iterable[Replica] = (), expectations: Expectations | None = None) -> Report:
+def check(
+    events: Iterable[Event], dump: Iterable[Replica] | None = None, expectations: Expectations | None = None
+) -> Report:
+    """``dump``: every replica there is at the end; ``None`` if nobody looked."""
     run = Run(events, dump, expectations)
     report = Report(timeline=_timeline(run), figures=_figures(run))
     for rule in RULES:
@@ -36,7 +39,7 @@ def check(events: Iterable[Event], dump: Iterable[Replica] = (), expectations: E
 
 def check_directory(directory: Path, expectations: Expectations | None = None) -> Report:
     path = directory / DUMP_FILE
-    return check(read_directory(directory), read_dump(path) if path.exists() else (), expectations)
+    return check(read_directory(directory), read_dump(path) if path.exists() else None, expectations)
 
 
 def _timeline(run: Run) -> list[tuple[float, str]]:

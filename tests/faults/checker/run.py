@@ -56,10 +56,14 @@ class Polled:
 
 class Run:
     def __init__(
-        self, events: Iterable[Event], replicas: Iterable[Replica] = (), expectations: Expectations | None = None
+        self,
+        events: Iterable[Event],
+        replicas: Iterable[Replica] | None = None,
+        expectations: Expectations | None = None,
     ) -> None:
+        self.dumped = replicas is not None
         self.operations: list[Operation] = pair(events)
-        self.replicas: list[Replica] = list(replicas)
+        self.replicas: list[Replica] = list(replicas or ())
         self.expectations = expectations or Expectations()
         self._conflicts: list[tuple[str, int, int, int, str]] = []
         self._twice: set[tuple[str, int, int, int]] = set()

@@ -24,6 +24,8 @@ def lost_writes(run: Run) -> Iterator[Anomaly]:
         passed = polled is not None and polled.lowest <= offset <= polled.highest
         if passed and polled is not None and sent.value not in polled.values:
             yield _lost(sent, offset, operation, "no reader saw it, though some read on behind it")
+        if run.dumped and sent.key not in by_key:
+            yield _lost(sent, offset, operation, "no broker has a log of the partition")
         for broker, log_start, values in by_key.get(sent.key, ()):
             if sent.value not in values and not 0 <= offset < log_start:
                 yield _lost(sent, offset, operation, f"it is not in the log of broker {broker}")
