@@ -48,7 +48,7 @@ def three_machines(tmp_path: Path) -> Iterator[tuple[ClusterProcess, Network]]:
         Network((1, 2, 3)) as network,
         ZookeeperProcess(tmp_path / "zookeeper", settings="clientPortAddress=0.0.0.0\n") as store,
     ):
-        machines = {node: (network.address(node), network.prefix(node)) for node in network.nodes}
+        machines = {node: (network.address(node), network.prefix(node)) for node in network.brokers}
         metadata = f"zookeeper://{network.address(network.HOST)}:{store.port}/ottla"
         with three_brokers(tmp_path / "home", machines=machines, OTTLA_METADATA=metadata) as cluster:
             yield cluster, network

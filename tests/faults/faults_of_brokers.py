@@ -15,9 +15,10 @@ from tests.support.wait import wait_until
 
 MOVE_SECONDS_MAX = SESSION_SECONDS + 2
 """From the death of a leader to the next one: the session's timeout and then some."""
-
-
+HANDOVER_SECONDS_MAX = 2.0
+"""From SIGTERM until every other broker knows another leader for each partition that the stopping one led."""
 MADE = "made-"
+NO_LEADER = -1
 PAUSE_SECONDS = 0.2
 
 
@@ -45,11 +46,32 @@ def hang_the_leader(stage: Stage, topic: str, partition: int = 0) -> None:
 
 
 def restart_one_after_another(stage: Stage) -> None:
+    """In order: each hands over what it leads before it goes."""
     for broker in sorted(stage.cluster.brokers):
         with stage.fault(f"restart of broker {broker}"):
-            assert stage.cluster.stop(broker) == 0
+            stage.cluster.brokers[broker].terminate()
+            assert_handed_over(stage, broker)
+            assert stage.cluster.brokers[broker].wait_stopped(), f"broker {broker} did not stop in order"
             stage.cluster.start(broker)
         wait_in_sync(stage)
+
+
+def assert_handed_over(stage: Stage, stopping: int) -> None:
+    others = [broker for broker in stage.cluster.running if broker != stopping]
+    began = time.monotonic()
+
+    def led_by_others() -> bool:
+        return all(
+            partition.leader not in (stopping, NO_LEADER)
+            for other in others
+            for topic in stage.cluster.metadata(other).topics
+            if topic.name in stage.topics
+            for partition in topic.partitions
+        )
+
+    wait_until(led_by_others, f"others lead what broker {stopping} led")
+    seconds = time.monotonic() - began
+    assert seconds <= HANDOVER_SECONDS_MAX, f"{seconds:.1f} s to hand over what broker {stopping} led"
 
 
 def kill_all_at_once(stage: Stage, random: Random) -> None:
@@ -100,6 +122,10 @@ def assert_a_leader_follows(stage: Stage, topic: str, partition: int, victim: in
     stage.cluster.wait_leader(topic, partition, other_than=victim)
     seconds = time.monotonic() - began
     assert seconds <= MOVE_SECONDS_MAX, f"{seconds:.1f} s without a leader"
+
+
+def leader_epochs(stage: Stage, topic: str) -> list[int]:
+    return [stage.cluster.partition(topic, index).leader_epoch for index in range(stage.topics[topic])]
 
 
 def wait_in_sync(stage: Stage) -> None:

@@ -43,6 +43,7 @@ MATRIX: dict[int, Row] = {
         tests=(
             "storage/test_crash_images.py::test_random_lives_and_crashes_keep_what_was_promised",
             "storage/test_crash_images.py::test_many_random_lives_and_crashes_keep_what_was_promised",
+            "faults/test_disks.py::test_a_power_failure_takes_nothing_that_was_acknowledged",
         ),
     ),
     4: Row(
@@ -75,7 +76,10 @@ MATRIX: dict[int, Row] = {
     ),
     8: Row(
         fault="a disk is full",
-        tests=("faults/test_disks.py::test_a_full_disk_stops_writers_and_nobody_else_until_there_is_space_again",),
+        tests=(
+            "faults/test_disks.py::test_a_full_disk_stops_writers_and_nobody_else_until_there_is_space_again",
+            "faults/test_disks.py::test_full_disks_among_three_brokers_cost_time_and_no_record",
+        ),
     ),
     9: Row(
         fault="an fsync fails once",
@@ -105,7 +109,7 @@ MATRIX: dict[int, Row] = {
     13: Row(
         fault="brokers restart in turn",
         tests=(
-            DEATHS,
+            "faults/test_broker_deaths.py::test_restarts_in_turn_hand_over_at_once_and_fail_no_write",
             AGAIN_AND_AGAIN,
         ),
     ),
@@ -162,6 +166,8 @@ MATRIX: dict[int, Row] = {
             "cluster/test_loss_of_the_store.py::test_zookeeper_stops_and_starts_again",
             "cluster/test_loss_of_the_store.py::test_another_process_holds_the_file",
             "cluster/test_loss_of_the_store.py::test_the_file_is_removed_and_put_back",
+            "faults/test_maintenance.py::test_writers_do_not_notice_that_another_process_holds_the_metadata",
+            "faults/test_maintenance.py::test_a_leader_that_dies_while_the_metadata_are_held_is_replaced_when_they_are_not",
         ),
     ),
     22: Row(
@@ -174,7 +180,10 @@ MATRIX: dict[int, Row] = {
     ),
     24: Row(
         fault="networks are cut in one direction",
-        tests=("faults/test_cuts.py::test_cuts_in_one_direction_lose_nothing_and_heal",),
+        tests=(
+            "faults/test_cuts.py::test_cuts_in_one_direction_lose_nothing_and_heal",
+            "faults/test_cuts.py::test_clients_that_reach_one_broker_alone_go_on_with_what_it_leads",
+        ),
     ),
     28: Row(
         fault="two producers have one transactional id",
@@ -220,6 +229,7 @@ MATRIX: dict[int, Row] = {
             "tasks/test_health.py::test_a_redis_that_is_away_is_said_and_counts_as_no_worker",
             "supervisor/test_up.py::test_whatever_is_killed_comes_back_and_finds_the_others",
             "faults/test_maintenance.py::test_brokers_do_not_notice_the_loss_of_what_the_dashboard_needs",
+            "faults/test_maintenance.py::test_writers_do_not_notice_that_another_process_holds_the_metadata",
         ),
     ),
 }

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,16 @@ HISTORY = "history"
 
 
 class Stage:
-    def __init__(self, directory: Path, cluster: ClusterProcess, *, seed: int = 1, **expectations: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        cluster: ClusterProcess,
+        *,
+        seed: int = 1,
+        machine: Sequence[str] = (),
+        **expectations: Any,
+    ) -> None:
+        """``machine``: the command that runs clients elsewhere; by default they run here."""
         self.directory = directory / HISTORY
         self.directory.mkdir(parents=True)
         self.cluster = cluster
@@ -53,6 +62,7 @@ class Stage:
         self.loads: list[Load] = []
         self._nemesis = Recorder(self.directory, "nemesis")
         self._writers = 0
+        self._machine = machine
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Stage:
@@ -92,7 +102,7 @@ class Stage:
             **options,
         )
         self._writers += 10
-        load = Load(workload, wanted)
+        load = Load(workload, wanted, prefix=self._machine)
         self.loads.append(load)
         return load
 
@@ -174,6 +184,10 @@ class Stage:
         for topic, partitions in self.topics.items():
             for isolation in (READ_UNCOMMITTED, READ_COMMITTED):
                 self._drain(topic, partitions, isolation)
+        return self.report_of_files()
+
+    def report_of_files(self) -> Report:
+        """Stop the brokers and check what was recorded against the files alone, whatever state they are in."""
         self._closing.close()
         for broker, process in self.cluster.brokers.items():
             if process.alive:

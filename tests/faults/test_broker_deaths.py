@@ -33,7 +33,6 @@ def test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordin
         faults.kill_the_leader(stage, topic)
         faults.kill_the_coordinator(stage, "group")
         faults.kill_the_controller(stage)
-        faults.restart_one_after_another(stage)
         stage.wait_progress(50)
         stage.judge()
 
@@ -53,6 +52,23 @@ def test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_dea
         faults.kill_all_at_once(stage, Random(stage.seed))
         stage.wait_progress(50)
         stage.judge()
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(ROUNDS, marks=pytest.mark.nightly)])
+def test_restarts_in_turn_hand_over_at_once_and_fail_no_write(tmp_path: Path, rounds: int) -> None:
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic = stage.topic("t", 6)
+        stage.observe()
+        stage.writes(topic)
+        stage.group(topic)
+        stage.expect(drained=(("group", topic),))
+        stage.wait_progress(50)
+        for _ in range(rounds):
+            faults.restart_one_after_another(stage)
+            stage.wait_progress(50)
+        report = stage.judge()
+        assert report.figures["writes failed"] == 0
+        assert report.figures["writes with unknown outcome"] == 0
 
 
 FAULTS: dict[str, Callable[[Stage, str], None]] = {

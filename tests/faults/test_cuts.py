@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.clusters import three_machines
-from tests.faults.faults_of_brokers import assert_a_leader_follows, wait_in_sync
+from tests.faults.faults_of_brokers import assert_a_leader_follows, leader_epochs, wait_in_sync
 from tests.faults.nemeses.network import Network
 from tests.faults.stage import Stage
 
@@ -24,14 +24,14 @@ def test_a_leader_cut_off_from_everybody_is_replaced_and_comes_back_as_a_followe
         stage.load("confluent", topic, rate=50)
         stage.copies(topic, sink)
         stage.wait_progress(50)
-        epochs = _epochs(stage, topic)
+        epochs = leader_epochs(stage, topic)
         victim = cluster.leader(topic)
         with stage.fault("a cut shorter than a session"):
             network.isolate(victim)
             stage.let_it_last(FLAP_SECONDS)
             network.heal()
         stage.wait_progress(50)
-        assert _epochs(stage, topic) == epochs, "a flap caused an election"
+        assert leader_epochs(stage, topic) == epochs, "a flap caused an election"
         with stage.fault(f"broker {victim} is cut off"):
             network.isolate(victim)
             cluster.cut_off.add(victim)
@@ -57,13 +57,13 @@ def is_heard_by_nobody(network: Network, leader: int) -> None:
 
 
 def hears_no_follower(network: Network, leader: int) -> None:
-    for other in network.nodes:
+    for other in network.brokers:
         if other != leader:
             network.cut_one_way(other, leader)
 
 
 def reaches_the_store_but_no_broker(network: Network, leader: int) -> None:
-    for other in network.nodes:
+    for other in network.brokers:
         if other != leader:
             network.cut(leader, other)
 
@@ -94,5 +94,25 @@ def test_cuts_in_one_direction_lose_nothing_and_heal(tmp_path: Path, cut: Callab
         stage.judge()
 
 
-def _epochs(stage: Stage, topic: str) -> list[int]:
-    return [stage.cluster.partition(topic, index).leader_epoch for index in range(stage.topics[topic])]
+@pytest.mark.nightly
+def test_clients_that_reach_one_broker_alone_go_on_with_what_it_leads(tmp_path: Path) -> None:
+    """Brokers reach each other, so nobody is deposed: what fails is the way from clients to two of three."""
+    with (
+        three_machines(tmp_path) as (cluster, network),
+        Stage(tmp_path, cluster, machine=network.prefix(network.CLIENTS)) as stage,
+    ):
+        topic = stage.topic("t", 3)
+        stage.observe()
+        stage.writes(topic)
+        stage.wait_progress(50)
+        epochs = leader_epochs(stage, topic)
+        for reached in network.brokers:
+            with stage.fault(f"clients reach broker {reached} alone"):
+                for other in network.brokers:
+                    if other != reached:
+                        network.cut(network.CLIENTS, other)
+                stage.wait_progress(50, seconds=90)
+                network.heal()
+            stage.wait_progress(50)
+        assert leader_epochs(stage, topic) == epochs, "clients' troubles caused elections"
+        stage.judge()

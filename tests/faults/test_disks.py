@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from broker.client.blocking import Client
 from broker.errors import ErrorCode, KafkaError
 from tests.faults.clusters import one_broker, three_brokers
-from tests.faults.nemeses.disks import MEBIBYTE, fill, small_disk
+from tests.faults.faults_of_brokers import wait_in_sync
+from tests.faults.nemeses.disks import MEBIBYTE, fill, lose_power, small_disk
 from tests.faults.nemeses.syscalls import Injection
 from tests.faults.stage import Stage
 from tests.support.cluster_process import ClusterProcess
@@ -62,6 +64,62 @@ def test_a_full_disk_stops_writers_and_nobody_else_until_there_is_space_again(tm
             assert client.fetch(topic, 0, 0).records, "reading goes on"
             client.delete_topic("useless")
             ballast.unlink()
+        stage.wait_progress(50)
+        stage.judge()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("who", ["a follower", "the leader", "everybody"])
+def test_full_disks_among_three_brokers_cost_time_and_no_record(tmp_path: Path, who: str) -> None:
+    home = tmp_path / "home"
+    with contextlib.ExitStack() as disks:
+        at = {
+            broker: disks.enter_context(
+                small_disk(home / f"broker-{broker}", tmp_path / f"disk-{broker}.img", mebibytes=2 * STORAGE_MIB)
+            )
+            for broker in (1, 2, 3)
+        }
+        with three_brokers(home, OTTLA_DISK_FREE_FLOOR_BYTES="0") as cluster, Stage(tmp_path, cluster) as stage:
+            topic = stage.topic("t", 1)
+            stage.observe()
+            stage.writes(topic, size=2_000, rate=25)
+            stage.wait_progress(50)
+            leader = cluster.leader(topic)
+            follower = next(broker for broker in cluster.brokers if broker != leader)
+            full = {"a follower": [follower], "the leader": [leader], "everybody": [1, 2, 3]}[who]
+            with stage.fault(f"{who} has a full disk"):
+                ballasts = [fill(at[broker], leave_bytes=64 * 1024) for broker in full]
+                if who == "a follower":
+                    cluster.wait_isr(topic, brokers=set(cluster.brokers) - {follower})
+                    stage.wait_progress(50)
+                else:
+                    wait_until(lambda: refusal(cluster, leader), "writes are refused", seconds=60)
+                with Client(cluster.bootstrap) as client:
+                    assert client.fetch(topic, 0, 0).records, "reading goes on"
+                for ballast in ballasts:
+                    ballast.unlink()
+            wait_in_sync(stage)
+            stage.wait_progress(50)
+            stage.judge()
+
+
+def test_a_power_failure_takes_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    home, image = tmp_path / "home", tmp_path / "disk.img"
+    disk = home / "broker-1"
+    with (
+        small_disk(disk, image, mebibytes=STORAGE_MIB, journal=True),
+        one_broker(home) as cluster,
+        Stage(tmp_path, cluster) as stage,
+    ):
+        topic = stage.topic("t", 3)
+        stage.observe()
+        stage.writes(topic)
+        for number in range(2):
+            stage.wait_progress(200)
+            with stage.fault(f"power failure {number}"):
+                cluster.kill(1)
+                lose_power(disk, image)
+                cluster.start(1)
         stage.wait_progress(50)
         stage.judge()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from broker.protocol.private import RetentionAction
 from broker.retention.plan import plan
 from tests.faults import faults_of_brokers as faults
 from tests.faults.checker.check import check_directory
-from tests.faults.clusters import three_brokers
+from tests.faults.clusters import SESSION_SECONDS, three_brokers
 from tests.faults.load import Load
 from tests.faults.nemeses.disks import MEBIBYTE
 from tests.faults.stage import Stage
@@ -105,6 +106,59 @@ def test_an_unclean_election_loses_what_it_must_and_says_so(tmp_path: Path) -> N
             cluster.start(leader)
         report = stage.report()
         assert report.failures.keys() & {"lost write", "inconsistent offset"}, "nothing was lost: what was this about?"
+
+
+@contextlib.contextmanager
+def held_by_another_process(metadata: Path) -> Iterator[None]:
+    connection = sqlite3.connect(metadata, isolation_level=None, timeout=30)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def test_writers_do_not_notice_that_another_process_holds_the_metadata(tmp_path: Path) -> None:
+    """For longer than sessions last: nobody can renew one, so nobody's counts as lost."""
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic = stage.topic("t", 6)
+        stage.observe()
+        stage.writes(topic)
+        stage.group(topic)
+        stage.expect(drained=(("group", topic),))
+        stage.wait_progress(50)
+        epochs = faults.leader_epochs(stage, topic)
+        with (
+            stage.fault("another process holds the metadata"),
+            held_by_another_process(cluster.home / "metadata.sqlite3"),
+        ):
+            stage.let_it_last(SESSION_SECONDS + 2)
+            stage.wait_progress(50)
+        stage.wait_progress(50)
+        assert faults.leader_epochs(stage, topic) == epochs, "somebody was deposed"
+        stage.judge()
+
+
+@pytest.mark.nightly
+def test_a_leader_that_dies_while_the_metadata_are_held_is_replaced_when_they_are_not(tmp_path: Path) -> None:
+    with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
+        topic, sink = stage.topic("t", 3), stage.topic("sink", 3)
+        stage.observe()
+        stage.load("confluent", topic, rate=50)
+        stage.copies(topic, sink)
+        stage.wait_progress(50)
+        for _ in range(3):
+            victim = cluster.leader(topic)
+            with stage.fault(f"broker {victim} dies, and the metadata are held"):
+                with held_by_another_process(cluster.home / "metadata.sqlite3"):
+                    cluster.kill(victim)
+                    stage.let_it_last(SESSION_SECONDS + 2)
+                faults.assert_a_leader_follows(stage, topic, 0, victim)
+                cluster.start(victim)
+            faults.wait_in_sync(stage)
+            stage.wait_progress(50)
+        stage.judge()
 
 
 def kill_redis(ottla: Installation) -> Callable[[], None]:

@@ -17,12 +17,17 @@ from tests.support.requires import require_tool
 
 
 class Network:
-    """``with Network([1, 2, 3]) as network: network.address(1) ... network.cut(1, 2)``. The host itself is node 0."""
+    """``with Network([1, 2, 3]) as network: network.address(1) ... network.cut(1, 2)``, with a node for each broker.
+
+    The host itself is node 0: there are the tests and the metadata, and clients unless they are put on their own node.
+    """
 
     HOST = 0
+    CLIENTS = 99
 
-    def __init__(self, nodes: Iterable[int]) -> None:
-        self.nodes = tuple(nodes)
+    def __init__(self, brokers: Iterable[int]) -> None:
+        self.brokers = tuple(brokers)
+        self.nodes = (*self.brokers, self.CLIENTS)
         # Two tests of one machine may have a network each; names of interfaces are short.
         self._tag = f"{os.getpid() % 10_000:04d}"
         self._subnet = f"10.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
