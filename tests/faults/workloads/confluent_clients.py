@@ -76,6 +76,11 @@ class Writer(Client):
             call(seconds)
         except KafkaException:
             self._unknown = True
+        except SystemError as failure:
+            # So says the interpreter when it was raised between two callbacks.
+            if not isinstance(failure.__cause__, KafkaException):
+                raise
+            self._unknown = True
 
     def choose(self) -> tuple[int, int, str]:
         """Partition, value and record key of the next record."""
