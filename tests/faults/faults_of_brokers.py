@@ -15,8 +15,6 @@ from tests.support.wait import wait_until
 
 MOVE_SECONDS_MAX = SESSION_SECONDS + 2
 """From the death of a leader to the next one: the session's timeout and then some."""
-HANDOVER_SECONDS_MAX = 2.0
-"""From SIGTERM until every other broker knows another leader for each partition that the stopping one led."""
 MADE = "made-"
 NO_LEADER = -1
 PAUSE_SECONDS = 0.2
@@ -45,18 +43,21 @@ def hang_the_leader(stage: Stage, topic: str, partition: int = 0) -> None:
     wait_in_sync(stage)
 
 
-def restart_one_after_another(stage: Stage) -> None:
-    """In order: each hands over what it leads before it goes."""
+def restart_one_after_another(stage: Stage) -> list[float]:
+    """In order: each hands over what it leads before it goes. How many seconds each took for that."""
+    handovers = []
     for broker in sorted(stage.cluster.brokers):
         with stage.fault(f"restart of broker {broker}"):
             stage.cluster.brokers[broker].terminate()
-            assert_handed_over(stage, broker)
+            handovers.append(seconds_to_hand_over(stage, broker))
             assert stage.cluster.brokers[broker].wait_stopped(), f"broker {broker} did not stop in order"
             stage.cluster.start(broker)
         wait_in_sync(stage)
+    return handovers
 
 
-def assert_handed_over(stage: Stage, stopping: int) -> None:
+def seconds_to_hand_over(stage: Stage, stopping: int) -> float:
+    """From SIGTERM until every other broker knows another leader for each partition that the stopping one led."""
     others = [broker for broker in stage.cluster.running if broker != stopping]
     began = time.monotonic()
 
@@ -70,8 +71,7 @@ def assert_handed_over(stage: Stage, stopping: int) -> None:
         )
 
     wait_until(led_by_others, f"others lead what broker {stopping} led")
-    seconds = time.monotonic() - began
-    assert seconds <= HANDOVER_SECONDS_MAX, f"{seconds:.1f} s to hand over what broker {stopping} led"
+    return time.monotonic() - began
 
 
 def kill_all_at_once(stage: Stage, random: Random) -> None:

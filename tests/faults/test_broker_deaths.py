@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.support.wait import wait_until
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
 
 ROUNDS = 5
+HANDOVER_SECONDS_MAX = 2.0
 
 
 def test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators(tmp_path: Path) -> None:
@@ -63,12 +65,15 @@ def test_restarts_in_turn_hand_over_at_once_and_fail_no_write(tmp_path: Path, ro
         stage.group(topic)
         stage.expect(drained=(("group", topic),))
         stage.wait_progress(50)
+        handovers = []
         for _ in range(rounds):
-            faults.restart_one_after_another(stage)
+            handovers += faults.restart_one_after_another(stage)
             stage.wait_progress(50)
         report = stage.judge()
         assert report.figures["writes failed"] == 0
         assert report.figures["writes with unknown outcome"] == 0
+        # A single one may have been held up by whatever else the machine did.
+        assert median(handovers) <= HANDOVER_SECONDS_MAX, handovers
 
 
 FAULTS: dict[str, Callable[[Stage, str], None]] = {
