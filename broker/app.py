@@ -40,7 +40,7 @@ from broker.metadata.store import StoreError
 from broker.network.server import Server, ServerSettings
 from broker.partition.fetch_session_cache import FetchSessionCache
 from broker.partition.isr_proposals import IsrProposals
-from broker.partition.losses import relied_on, unusable
+from broker.partition.losses import in_sync_again, relied_on, unusable
 from broker.partition.manager import PartitionManager
 from broker.partition.recompressor import Recompressor
 from broker.quotas.driver import Quotas
@@ -161,6 +161,7 @@ class Broker:
         self._configure_quotas()
         self.client_instances.configure(self.cluster.image.client_metrics_configs)
         self.cluster.subscribe(self._on_image)
+        self._note_recovered()
         self.partitions.start()
         self.loss_reports = LossReports(self._lost_replicas, self.cluster.report_loss)
         self.loss_reports.start()
@@ -209,6 +210,7 @@ class Broker:
                 port=self.config.advertised_port or port,
                 internal_port=self.config.internal_port or internal_port,
                 data=self._data_standing(),
+                still_lost=self._lost_of_former_lives,
             )
         except KafkaError as error:
             if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
@@ -250,8 +252,18 @@ class Broker:
         life = ProcessLife(boot_id=self._machine.boot_id(), flushes=self.config.ack_durability == "flush")
         return DataStanding(
             intact=begin_life(log_dir.filesystem, log_dir.path, life, clean=log_dir.stopped_cleanly),
-            lost=relied_on(self.cluster.image, self.config.node_id, unusable(log_dir) | log_dir.missing),
+            lost=self._lost_of_former_lives(),
         )
+
+    def _lost_of_former_lives(self) -> frozenset[tuple[TopicId, int]]:
+        """What this broker is thought to have and has not: with every registration, until it is in sync again."""
+        log_dir = self.log_dir
+        return relied_on(self.cluster.image, self.config.node_id, unusable(log_dir) | log_dir.existence.lost)
+
+    def _note_recovered(self) -> None:
+        existence = self.log_dir.existence
+        if existence.lost:
+            existence.note_recovered(in_sync_again(self.cluster.image, self.config.node_id, existence.lost))
 
     def _lost_replicas(self) -> frozenset[tuple[TopicId, int]] | None:
         """What somebody relies on and is not here; ``None``: the whole log directory failed."""
@@ -330,6 +342,7 @@ class Broker:
 
     def _on_image(self, delta: ImageDelta) -> None:
         """Connection limits, quotas and subscriptions may change while the broker runs."""
+        self._note_recovered()
         self.isr_proposals.on_image_changed()
         if delta.client_metrics_changed:
             self.client_instances.configure(delta.new.client_metrics_configs)

@@ -18,7 +18,7 @@ import base64
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -45,7 +45,7 @@ from broker.metadata.store import (
     StoreUnavailable,
     Transaction,
 )
-from broker.types import BrokerId
+from broker.types import BrokerId, TopicId
 
 log = logging.getLogger(__name__)
 
@@ -125,18 +125,26 @@ class ClusterDriver(AdminCalls):
         internal_host: str | None = None,
         internal_port: int | None = None,
         data: DataStanding = INTACT,
+        still_lost: Callable[[], Collection[tuple[TopicId, int]]] = tuple,
     ) -> None:
         """Become a live broker; returns when the controller has given our partitions fresh leader epochs.
 
-        Addresses default to the config's; they are given when the system chose the ports. Raises ``KafkaError``
-        DUPLICATE_BROKER_REGISTRATION if a broker of this id is alive.
+        Addresses default to the config's; they are given when the system chose the ports. ``still_lost``: what is told
+        with a later registration of this process. Raises ``KafkaError`` DUPLICATE_BROKER_REGISTRATION if a broker of
+        this id is alive.
         """
         await self._registration.open(
-            host=host, port=port, internal_host=internal_host, internal_port=internal_port, data=data
+            host=host,
+            port=port,
+            internal_host=internal_host,
+            internal_port=internal_port,
+            data=data,
+            still_lost=still_lost,
         )
         self._spawn(self._registration.keep(), "cluster-session")
         self._spawn(self._registration.expire_others(), "cluster-expiry")
         self._spawn(self._duty.perform(), "cluster-controller")
+        self._spawn(self._duty.balance(), "cluster-balance")
         self._spawn(self._keep_acknowledging(), "cluster-acknowledge")
         await self._wait_until(self._registration.is_settled_in, "registration")
 

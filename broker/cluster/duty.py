@@ -1,4 +1,5 @@
-"""What a broker does for the cluster when it has to: claim the controllership that nobody has, and act as controller.
+"""What a broker does for the cluster when it has to: claim the controllership that nobody has, and act as controller: at
+once where something happened, and from time to time where leadership has become uneven.
 
 Owns: what the controller has not looked at yet. Everybody runs this; whoever is not controller only waits for the day when
 nobody is. A look that lost a race is repeated on the newer image, and what a failed attempt looked at is looked at again.
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from broker.clock import Clock
 from broker.cluster import controller
 from broker.cluster.image import ClusterImage, ImageDelta, TopicImage
+from broker.cluster.leader_balance import decide_balance
 from broker.cluster.partition_changes import LOSSY_CAUSES
 from broker.cluster.registration import Registration
 from broker.config.broker import BrokerConfig
@@ -80,6 +82,32 @@ class ControllerDuty:
                 log.warning("metadata: controller duty postponed: %s", error)
                 await asyncio.sleep(STORE_RETRY_SECONDS)
                 self._due.set()
+
+    async def balance(self) -> None:
+        """Give leadership back to preferred leaders, for ever, every ``leader.imbalance.check.interval.seconds``."""
+        while True:
+            await asyncio.sleep(self._config().leader_imbalance_check_interval_seconds)
+            try:
+                while await self._balance_once():
+                    pass
+            except (StoreUnavailable, SessionExpired, KafkaError) as error:
+                log.warning("metadata: preferred leaders are elected another time: %s", error)
+
+    async def _balance_once(self) -> bool:
+        """Whether there may be more to do."""
+        image, record, config = self._image(), self._registration.record, self._config()
+        if record is None or image.controller_id != record.id or not config.auto_leader_rebalance_enable:
+            return False
+        decision = decide_balance(image, config=config, now_ms=self._clock.wall_ms())
+        if decision is None:
+            return False
+        try:
+            await self._wait_revision(await self._store.commit(decision))
+        except PreconditionFailed as conflict:
+            await self._wait_revision(conflict.revision)
+        else:
+            log.info("metadata: %d partitions are led by their preferred leaders again", len(decision.puts))
+        return True
 
     async def _perform_once(self) -> None:
         image, record = self._image(), self._registration.record

@@ -56,6 +56,7 @@ class Registration:
         self._incarnation = incarnation
         self._clock = clock
         self._registrations = 0
+        self._still_lost: Callable[[], Collection[tuple[TopicId, int]]] = tuple
         self._complete = False
         """Whether the session has its registration. One whose commit failed is replaced, as if it had been lost."""
 
@@ -67,7 +68,9 @@ class Registration:
         internal_host: str | None,
         internal_port: int | None,
         data: DataStanding,
+        still_lost: Callable[[], Collection[tuple[TopicId, int]]],
     ) -> None:
+        self._still_lost = still_lost
         config = self._config()
         self.record = records.BrokerRecord(
             id=config.node_id,
@@ -97,9 +100,12 @@ class Registration:
             self.record, incarnation=self._incarnation, registered_at_ms=self._clock.wall_ms()
         )
         if self._registrations:
-            # The process lived on, and with it whatever its logs have.
+            # The process lived on, and with it whatever its logs have; what they lacked they may still lack.
             record = msgspec.structs.replace(
-                record, incarnation=f"{self._incarnation}.{self._registrations}", data_intact=True, lost=[]
+                record,
+                incarnation=f"{self._incarnation}.{self._registrations}",
+                data_intact=True,
+                lost=_names(self._still_lost()),
             )
         self._registrations += 1
         await self._store.commit(controller.decide_register(record, session))

@@ -7,7 +7,6 @@ makes one act takes it out here.
 from __future__ import annotations
 
 _ONE_LOOP = "A broker is one event loop; more cores take more brokers."
-_NO_FOLLOWERS = "Followers do not fetch yet: the data of a partition is on its leader alone."
 _NO_AUTHENTICATION = "Clients do not authenticate yet; the internal listener has its own proof."
 _NO_AUTHORIZATION = "There are no access control lists yet."
 
@@ -27,9 +26,6 @@ REFUSALS: dict[str, str] = {
     "allow.everyone.if.no.acl.found": _NO_AUTHORIZATION,
     "num.replica.fetchers": "One connection carries all that is fetched from a leader, and a second one what is far behind; "
     "more would end in the same event loop.",
-    "auto.leader.rebalance.enable": _NO_FOLLOWERS,
-    "leader.imbalance.check.interval.seconds": _NO_FOLLOWERS,
-    "leader.imbalance.per.broker.percentage": _NO_FOLLOWERS,
     "controlled.shutdown.enable": "A broker always leaves its cluster in order; that cannot be switched off.",
     "log.dir.failure.timeout.ms": "A failed log directory is reported at once; the broker stays and says why it refuses.",
     "num.recovery.threads.per.data.dir": "Logs are recovered one after the other.",

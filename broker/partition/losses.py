@@ -22,6 +22,18 @@ def unusable(log_dir: LogDir) -> frozenset[TopicPartition]:
     return frozenset((*log_dir.offline, *copied))
 
 
+def in_sync_again(
+    image: ClusterImage, node_id: BrokerId, lost: Collection[TopicPartition]
+) -> frozenset[TopicPartition]:
+    """Those of ``lost`` that have what is committed, or that others have decided to go on with. To be asked only when the
+    controller has taken note of the present registration: before, the image is that of a former life."""
+    return frozenset(
+        topic_partition
+        for topic_partition in lost
+        if (partition := image.partition(*topic_partition)) is not None and node_id in partition.isr
+    )
+
+
 def relied_on(
     image: ClusterImage, node_id: BrokerId, missing: Collection[TopicPartition]
 ) -> frozenset[tuple[TopicId, int]]:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class SharedSync:
-    """The sync of a directory that many logs add names to: one covers all that were added before it began."""
+    """The sync of directories that many logs add names to: one covers all that were added before it began."""
 
-    __slots__ = ("_changes", "_covered", "_filesystem", "_path")
+    __slots__ = ("_changes", "_covered", "_filesystem", "_paths")
 
-    def __init__(self, filesystem: FileSystem, path: str) -> None:
+    def __init__(self, filesystem: FileSystem, *paths: str) -> None:
         self._filesystem = filesystem
-        self._path = path
+        self._paths = paths
         self._changes = 0
         self._covered = 0
 
@@ -42,7 +42,8 @@ class SharedSync:
         """In a worker thread: sync unless that change is covered already. Raises ``OSError``."""
         if self._covered < change:
             before = self._changes
-            self._filesystem.sync_directory(self._path)
+            for path in self._paths:
+                self._filesystem.sync_directory(path)
             self._covered = max(self._covered, before)
 
 

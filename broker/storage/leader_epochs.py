@@ -4,7 +4,9 @@ Owns: the ordered (epoch, start offset) entries of one partition and their file 
 (version 0, Kafka's text form). The log assigns an epoch with the first batch it writes under it; truncation by
 epoch asks ``end_offset``.
 
-What must stay true: epochs and start offsets both strictly increase. The file is written without fsync when an
+What must stay true: epochs and start offsets both strictly increase. An epoch may be said to begin earlier than it did, never
+later: a diverged replica that is told too late an end keeps what is no part of the log, one that is told too early an end
+copies something twice. Hence compaction keeps the first batch of an epoch, and the first epoch begins with the log. The file is written without fsync when an
 epoch starts; the flush ticket that makes the epoch's first batch durable syncs the file too, and a damaged file is
 rebuilt from the batch headers.
 """
@@ -86,6 +88,11 @@ class LeaderEpochs:
         del self._starts[:drop]
         self._starts[0] = start_offset
         return True
+
+    def reach_back_to(self, start_offset: int) -> None:
+        """The first epoch begins where the log does: what was compacted away before its first batch is of no other."""
+        if self._starts and self._starts[0] > start_offset:
+            self._starts[0] = start_offset
 
     def clear(self) -> None:
         self._epochs.clear()

@@ -39,6 +39,7 @@ from broker.storage.checkpoints import (
 )
 from broker.storage.deletions import Deletions, DueDeletions
 from broker.storage.environment import DISK_FULL_ERRNOS, LogEnvironment
+from broker.storage.existence import MADE_DIRECTORY, Existence
 from broker.storage.filesystem import DiskUsage, FileSystem
 from broker.storage.flush_ticket import SharedSync
 from broker.storage.index_cache import IndexCache
@@ -49,6 +50,7 @@ from broker.storage.log_dir_opening import (
     deleted_name,
     lock_directory,
     make_durable_directory,
+    make_found_durable,
     move_to_stray,
     sort_directories,
     take_clean_shutdown_marker,
@@ -93,12 +95,11 @@ class LogDir:
         """What was found, repaired and given up lately, in words for the operator; also in the process's log."""
         self.stopped_cleanly = False
         """Whether the last process did; ``survival.py`` judges what that means."""
-        self.missing: frozenset[TopicPartition] = frozenset()
-        """Known partitions that had no directory when this was opened."""
         self._environment = environment
         self._filesystem = environment.filesystem
         self._lock = lock
         self._checkpoints = CheckpointWriter(environment.filesystem, path)
+        self.existence = Existence(environment.filesystem, path)
         self._recovery_points: dict[TopicPartition, int] = {}
         self._log_starts: dict[TopicPartition, int] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
@@ -132,7 +133,7 @@ class LogDir:
             indexes=IndexCache(INDEX_MEMORY_BYTES_MAX),
             deletions=Deletions(filesystem),
             clock_wall_ms=clock_wall_ms,
-            log_dir_sync=SharedSync(filesystem, path),
+            log_dir_sync=SharedSync(filesystem, path, os.path.join(path, MADE_DIRECTORY)),
         )
         lock = lock_directory(filesystem, path)
         try:
@@ -186,8 +187,7 @@ class LogDir:
                 f"{error}. It says what was durable; restore it, or move it away to have every log scanned."
             ) from error
         clean = self.stopped_cleanly = take_clean_shutdown_marker(self._filesystem, self.path)
-        if not clean:
-            self._make_found_durable()
+        synced = not clean and make_found_durable(self._filesystem, self.path)
         now_ms = self._environment.clock_wall_ms()
         found = sort_directories(self._filesystem, self.path, known, now_ms)
         for leftover in found.leftovers:
@@ -197,9 +197,9 @@ class LogDir:
         for partition in found.without_metadata:
             self._write_partition_metadata(found.partitions[partition], known[partition])
         for partition, directory in found.partitions.items():
-            self._load_log(partition, directory, configs(partition), clean)
-        self.missing = frozenset(known.keys() - found.partitions.keys())
-        for partition in self.missing:
+            self._load_log(partition, directory, configs(partition), clean, synced)
+        self.existence.open(known, found.partitions)
+        for partition in known.keys() - found.partitions.keys():
             if self._recovery_points.get(partition, 0) > self._log_starts.get(partition, 0):
                 self.offline[partition] = (
                     f"Its directory is missing from {self.path}, but everything below offset "
@@ -208,18 +208,14 @@ class LogDir:
                 self._note(f"{partition} is offline: {self.offline[partition]}")
         self._save_recovery_points()
 
-    def _make_found_durable(self) -> None:
-        """What a killed process left may be seen now and gone after a power cut; nothing is built on it before that is
-        settled."""
-        for name in (RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE, CLEANER_FILE):
-            self._filesystem.sync_file(self._file(name))
-        self._filesystem.sync_directory(self.path)
-
-    def _load_log(self, partition: TopicPartition, directory: str, config: TopicConfig, clean: bool) -> None:
+    def _load_log(
+        self, partition: TopicPartition, directory: str, config: TopicConfig, clean: bool, synced: bool
+    ) -> None:
         before = KnownBefore(
             recovery_point=self._recovery_points.get(partition, 0),
             log_start_offset=self._log_starts.get(partition),
             clean_shutdown=clean,
+            synced=synced,
             high_watermark=self._high_watermarks.get(partition, 0),
             compacted=partition in self._first_dirty,
         )
@@ -267,6 +263,7 @@ class LogDir:
                 move_to_stray(self._filesystem, self.path, str(partition), self._environment.clock_wall_ms())
             self._filesystem.make_directory(directory)
             self._write_partition_metadata(directory, topic_id)
+            self.existence.note_made(partition, topic_id)
             loaded = load_partition(
                 self._environment,
                 directory,
@@ -308,6 +305,7 @@ class LogDir:
             self._filesystem.sync_file(self._metadata_path(directory))
             self._filesystem.sync_directory(self.path)
             self._forget(partition)
+            self.existence.note_made(partition, topic_id)
             self._bury()
             now_ms = self._environment.clock_wall_ms()
             loaded = load_partition(self._environment, directory, KnownBefore(clean_shutdown=True), config, now_ms)
@@ -333,6 +331,7 @@ class LogDir:
         if log is not None:
             log.close(clean=False)
         self._forget(partition)
+        self.existence.forget(partition)
 
     def _forget(self, partition: TopicPartition) -> None:
         self.logs.pop(partition, None)

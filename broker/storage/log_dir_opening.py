@@ -7,6 +7,7 @@ moves to ``stray/``.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -15,13 +16,20 @@ from dataclasses import dataclass
 from broker import faultpoints
 from broker.storage.checkpoints import (
     CLEAN_SHUTDOWN_FILE,
+    CLEANER_FILE,
+    HIGH_WATERMARK_FILE,
+    LOG_START_FILE,
     META_PROPERTIES_FILE,
+    RECOVERY_POINT_FILE,
     MetaProperties,
     read_partition_metadata,
 )
+from broker.storage.existence import LOST_FILE, MADE_DIRECTORY
 from broker.storage.filesystem import FileSystem
 from broker.storage.recovery import STRAY_DIRECTORY
 from broker.types import TopicId, TopicPartition, format_topic_id, new_topic_id
+
+logger = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
 DELETE_SUFFIX = "-delete"
@@ -96,6 +104,24 @@ def take_clean_shutdown_marker(filesystem: FileSystem, path: str) -> bool:
         return False
     filesystem.unlink(marker)
     filesystem.sync_directory(path)
+    return True
+
+
+def make_found_durable(filesystem: FileSystem, path: str) -> bool:
+    """What a killed process left may be seen now and gone after a power cut; nothing is built on it before that is settled.
+
+    One sync for everything, since two for each log were most of the time a start takes. False: that failed, and each log
+    has to see to itself, so that one that cannot be written does not keep the others from being opened.
+    """
+    try:
+        filesystem.sync_all(path)
+    except OSError as error:
+        logger.warning("%s: not everything could be synced at once: %s", path, error)
+        for name in (RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE, CLEANER_FILE, LOST_FILE):
+            filesystem.sync_file(os.path.join(path, name))
+        filesystem.sync_directory(os.path.join(path, MADE_DIRECTORY))
+        filesystem.sync_directory(path)
+        return False
     return True
 
 

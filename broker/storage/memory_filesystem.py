@@ -200,6 +200,12 @@ class MemoryFileSystem:
         if isinstance(node, DirectoryNode):
             self.journal.append(SyncDirectory(node.id))
 
+    def sync_all(self, path: str) -> None:
+        self._check("sync", path)
+        node = self._find(path)
+        for one in self._walk(node) if node is not None else ():
+            self.journal.append(SyncFile(one.id) if isinstance(one, FileNode) else SyncDirectory(one.id))
+
     def rename(self, source: str, target: str) -> None:
         self._check("rename", source)
         from_parent, to_parent = self._parent(source), self._parent(target)

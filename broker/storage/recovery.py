@@ -76,6 +76,8 @@ class KnownBefore:
     recovery_point: int = 0
     log_start_offset: int | None = None
     clean_shutdown: bool = False
+    synced: bool = False
+    """Everything that was found has been made durable."""
     high_watermark: int = 0
     compacted: bool = False
     """Compaction has been at it, whatever the policy is now: offsets may be missing."""
@@ -107,6 +109,8 @@ class _Recovery:
         self.with_markers: set[Offset] = set()
         """Base offsets of scanned segments with control batches in them."""
         self.with_aborted_file: set[Offset] = set()
+        self.names_changed = False
+        """A file was made or removed since everything was synced."""
 
     def run(self) -> LoadedPartition:
         segments, snapshot_offsets = self._survey()
@@ -159,6 +163,7 @@ class _Recovery:
             path = os.path.join(self.directory, name)
             if name.endswith(UNFINISHED_SUFFIXES):
                 self.filesystem.unlink(path)
+                self.names_changed = True
                 continue
             match = _DATA_FILE.fullmatch(name)
             if match is None:
@@ -176,12 +181,15 @@ class _Recovery:
         for base, path in indexes:
             if base not in sizes:
                 self.filesystem.unlink(path)
+                self.names_changed = True
         segments = [self._segment(base, sizes[base]) for base in sorted(sizes)]
         return segments or [self._first_segment()], snapshots
 
     def _finish_swaps(self) -> None:
         try:
-            self.notes += finish_interrupted(self.filesystem, self.directory)
+            finished = finish_interrupted(self.filesystem, self.directory)
+            self.names_changed = bool(finished)
+            self.notes += finished
         except DamageFound as damage:
             raise PartitionDamaged(
                 f"Compaction was interrupted, and the segment it had finished cannot be read: {damage}."
@@ -196,6 +204,7 @@ class _Recovery:
             )
         segment = self._segment(start)
         segment.create(reserve_bytes=reserve_bytes(self.config))
+        self.names_changed = True
         return segment
 
     def _segment(self, base_offset: int, size: int = 0) -> Segment:
@@ -254,10 +263,11 @@ class _Recovery:
             for segment in reversed(behind):
                 self._set_aside(segment)
             self.filesystem.truncate(self.environment.files.use(last.file), last.size)
-        for segment in self.scanned:
-            # Even one that ends at the recovery point: a truncation may not have reached the disk yet.
+        # Also one that ends at the recovery point, unless it was synced as it is: a truncation may not have reached the disk.
+        changed = self.scanned if not self.known.synced else [last] if self.cut is not None else []
+        for segment in changed:
             self.filesystem.datasync(self.environment.files.use(segment.file))
-        if self.scanned:
+        if changed or (self.scanned and self.names_changed):
             self.filesystem.sync_directory(self.directory)
 
     def _keep_aside(self, segment: Segment, cut_bytes: int, cut: DamageFound) -> None:
@@ -326,9 +336,10 @@ class _Recovery:
                     epochs.learn(header.leader_epoch, header.base_offset)
         epochs.truncate_from_end(log_end)
         epochs.truncate_from_start(log_start)
+        epochs.reach_back_to(log_start)
         content = epochs.encode() if epochs.entries() else None
         # After a kill the file may be as it should and still not be on disk.
-        saved = self.known.clean_shutdown and content == self.epochs_content
+        saved = (self.known.clean_shutdown or self.known.synced) and content == self.epochs_content
         if not saved and len(segments) > 1:
             path = os.path.join(self.directory, LEADER_EPOCH_FILE)
             self.filesystem.replace_file(path, epochs.encode())

@@ -81,7 +81,7 @@ def finish_interrupted(filesystem: FileSystem, directory: str) -> list[str]:
             _give_up(filesystem, directory, replaced)
         take_place(filesystem, directory, base)
         notes.append(f"completed the compaction of offsets {base} to {end - 1}, which was interrupted")
-    if committed:
+    if swapped:
         filesystem.sync_directory(directory)
     return notes
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from broker.cluster.image import ClusterImage, PartitionImage, TopicImage
-from broker.partition.losses import relied_on
+from broker.partition.losses import in_sync_again, relied_on
 from broker.types import TopicPartition
 
 TOPIC_ID = b"a" * 16
@@ -19,3 +19,10 @@ def test_a_loss_matters_where_somebody_might_rely_on_the_replica() -> None:
     assert relied_on(image(), 1, missing) == frozenset()
     for fields in ({"isr": (1, 2)}, {"elr": (1,)}, {"last_known_leader": 1}):
         assert relied_on(image(**fields), 1, missing) == {(TOPIC_ID, 0)}
+
+
+def test_a_loss_is_over_when_the_replica_is_in_sync_again() -> None:
+    lost = [TopicPartition("a", 0), TopicPartition("gone", 0)]
+    assert in_sync_again(image(), 1, lost) == frozenset()
+    assert in_sync_again(image(elr=(1,)), 1, lost) == frozenset()
+    assert in_sync_again(image(isr=(2, 1)), 1, lost) == {TopicPartition("a", 0)}
