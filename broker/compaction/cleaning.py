@@ -12,7 +12,9 @@ The *delete horizon* (KIP-534) is a point in time written into a batch the first
 a marker that may go: now + delete.retention.ms, as the batch's base timestamp, marked by attribute bit 6.
 
 Offsets never change, and a batch keeps its base and last offset whatever it loses. A batch that loses all records
-vanishes, unless it is the last one of a producer that is still known: then it stays, empty, for its sequence.
+vanishes, with two exceptions. The last one of a producer that is still known stays, empty, for its sequence. And so does the
+first one of a leader epoch: whoever copies the log learns from it where the epoch begins, and one that it believed to
+begin later would tell a diverged replica to keep what was never part of the log.
 """
 
 from __future__ import annotations
@@ -25,7 +27,15 @@ from broker.compaction.offset_map import OffsetMap
 from broker.compaction.transactions import Marker, TransactionFilter
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol.batch import DELETE_HORIZON, BatchHeader
-from broker.protocol.raw_records import RawRecord, emptied_batch, rebased, rebuilt_batch, records_of, scan_records
+from broker.protocol.raw_records import (
+    RawRecord,
+    emptied_batch,
+    placeholder_batch,
+    rebased,
+    rebuilt_batch,
+    records_of,
+    scan_records,
+)
 from broker.types import Buffer
 
 
@@ -49,7 +59,7 @@ class CleaningCounts:
 class BatchCleaner:
     """Asked about every batch from the log's start on, in order."""
 
-    __slots__ = ("_delete_retention_ms", "_end_offset", "_filter", "_map", "_now_ms", "_producers", "counts")
+    __slots__ = ("_delete_retention_ms", "_end_offset", "_epoch", "_filter", "_map", "_now_ms", "_producers", "counts")
 
     def __init__(
         self,
@@ -69,11 +79,15 @@ class BatchCleaner:
         self._now_ms = now_ms
         self._delete_retention_ms = delete_retention_ms
         self._producers = producers
+        self._epoch: int | None = None
+        """Of the batch before. The first epoch of a log begins where the log does, whatever becomes of its first batch."""
         self.counts = counts
 
     def clean(self, header: BatchHeader, whole: Buffer, marker: Marker | None) -> Buffer:
         """The bytes to keep of the batch ``whole``: itself, a smaller one, or none. Raises ``KafkaError``."""
         self.counts.records_read += header.record_count
+        begins_epoch = self._epoch is not None and header.leader_epoch != self._epoch
+        self._epoch = header.leader_epoch
         if header.base_offset >= self._end_offset:
             self.counts.records_kept += header.record_count
             return whole
@@ -84,7 +98,11 @@ class BatchCleaner:
             kept = b""
         else:
             kept = self._data(header, whole)
-        return kept or (emptied_batch(header) if self._is_a_producers_last(header) else b"")
+        if kept:
+            return kept
+        if self._is_a_producers_last(header):
+            return emptied_batch(header)
+        return placeholder_batch(header) if begins_epoch else b""
 
     def _is_a_producers_last(self, header: BatchHeader) -> bool:
         tail = self._producers.get(header.producer_id) if header.has_producer_id else None

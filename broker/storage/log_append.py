@@ -31,7 +31,7 @@ from broker.storage.producer_state import ProducerBatch
 from broker.storage.roll_policy import is_full, is_old, reserve_bytes, roll_timestamp
 from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
 from broker.storage.verification import Proof
-from broker.types import NO_TIMESTAMP, Buffer
+from broker.types import NO_EPOCH, NO_TIMESTAMP, Buffer
 
 Origin = Literal["client", "coordinator"]
 NO_DESCRIPTORS_ERRNOS = frozenset((errno.EMFILE, errno.ENFILE))
@@ -117,7 +117,8 @@ class AppendableLog(LogState):
         self._write(segment, (records,), len(records))
         for _, header in batches:
             if header.leader_epoch > self._latest_epoch:
-                self._begin_epoch(header.leader_epoch, header.base_offset)
+                first = self._latest_epoch == NO_EPOCH and self.log_end_offset == self.log_start_offset
+                self._begin_epoch(header.leader_epoch, self.log_start_offset if first else header.base_offset)
         return self._account(segment, records, batches, None, self._environment.clock_wall_ms(), NO_TIMESTAMP)
 
     def _allow_gaps(self) -> None:

@@ -22,7 +22,7 @@ from broker.storage.cleaned_segment import check_cleaned
 from broker.storage.log import Log
 from broker.storage.log_dir import LogDir
 from broker.storage.memory_filesystem import MemoryFileSystem
-from tests.storage.support import PARTITION, TOPIC_ID, flush, open_log_dir
+from tests.storage.support import PARTITION, TOPIC_ID, flush, open_log, open_log_dir
 
 CONFIG = TopicConfig(
     cleanup_policy=frozenset(("compact",)),
@@ -51,6 +51,8 @@ class Stage:
     config: TopicConfig = CONFIG
     log_dir: LogDir = field(init=False)
     log: Log = field(init=False)
+    epoch: int = 0
+    """The leader's, of what is appended from now on."""
     undecided: int | None = None
     """Where the oldest open transaction starts, for tests that say so themselves."""
 
@@ -76,7 +78,7 @@ class Stage:
         records = [Record(timestamp=now, key=key, value=value) for key, value in pairs]
         batch = memoryview(build_batch(records, **options))
         origin = "coordinator" if options.get("is_control") else "client"
-        return self.log.append_as_leader(batch, leader_epoch=0, now_ms=now, origin=origin).base_offset
+        return self.log.append_as_leader(batch, leader_epoch=self.epoch, now_ms=now, origin=origin).base_offset
 
     def marker(self, producer_id: int, *, commit: bool, epoch: int = 0) -> int:
         return self.append(
@@ -206,6 +208,13 @@ class Stage:
         """What such a reader ends up with from the beginning; tombstones remove."""
         found = {key: value for _, key, value in self.committed()}
         return {key: value for key, value in found.items() if value is not None}
+
+    def copied(self, disk: MemoryFileSystem) -> Log:
+        """The log as a replica has it that copies it now, from its start on."""
+        copy = open_log(disk, config=self.config)
+        for _, whole in self._batches():
+            copy.append_as_follower(whole)
+        return copy
 
     def markers(self) -> list[int]:
         return [header.base_offset for header in self.headers() if header.is_control and header.record_count]
