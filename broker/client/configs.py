@@ -131,7 +131,8 @@ class ConfigsClient:
             )
             _only(response.responses, name)
 
-        await self._router.until_routed(attempt)
+        # Nobody else can answer for a broker that is named.
+        await (self._router.until_routed(attempt) if broker_id is None else attempt())
 
 
 def _broker_name(broker_id: int | None) -> str:

@@ -18,6 +18,11 @@ class ClientConnectionError(OSError):
         self.maybe_sent = maybe_sent
 
 
+class BrokerUnreachableError(ClientConnectionError):
+    """The broker that the cluster names for this cannot be reached, and certainly did not get the request. Others may take
+    over from it any moment."""
+
+
 class ClientTimeoutError(ClientConnectionError):
     """The deadline of the call passed."""
 

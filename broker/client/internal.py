@@ -115,13 +115,17 @@ class InternalClient:
 
     async def set_broker_state(self, broker_id: int, state: str) -> None:
         """``draining`` or ``active``, decided by any live broker: the one it is about may be away."""
-        await self._call(
-            await self._router.controller_id(),
-            ApiKey.BROKER_STATE,
-            private.BrokerStateRequest(broker_id=broker_id, state=state),
-            private.BrokerStateResponse,
-            repeatable=True,
-        )
+
+        async def attempt() -> None:
+            await self._call(
+                await self._router.controller_id(),
+                ApiKey.BROKER_STATE,
+                private.BrokerStateRequest(broker_id=broker_id, state=state),
+                private.BrokerStateResponse,
+                repeatable=True,
+            )
+
+        await self._router.until_routed(attempt)
 
     async def connections(
         self,

@@ -3,6 +3,11 @@
 Owns: the cluster's addresses as last seen, the leader table, and the rules for trying again. A call is repeated
 only when that is safe: a request that certainly was not sent, a read, or an answer that says "wrong broker"
 (nothing was done). A change whose answer was lost is *not* repeated: the caller is told and decides.
+
+A broker that died is named by the others until its session has run out and somebody took over. So a broker that cannot be
+reached is asked for again until ``request_timeout_seconds`` are over, looking up afresh in between; as the controller
+another one is taken at once, for every broker knows what to do with its requests. Where nobody can be reached at all
+the call fails at once.
 """
 
 from __future__ import annotations
@@ -15,7 +20,14 @@ import msgspec
 
 from broker.client.addresses import Address, parse_bootstrap
 from broker.client.connection import CONNECT_TIMEOUT_SECONDS, Connection, StructType
-from broker.client.errors import ClientConnectionError, ClientTimeoutError, raise_for_code
+from broker.client.errors import (
+    AuthenticationFailedError,
+    BrokerUnreachableError,
+    ClientConnectionError,
+    ClientTimeoutError,
+    PeerProtocolError,
+    raise_for_code,
+)
 from broker.client.metadata import read_metadata
 from broker.client.pool import ConnectionPool
 from broker.client.results import BrokerEndpoint, ClusterMetadata, TopicMetadata
@@ -27,6 +39,8 @@ REQUEST_TIMEOUT_SECONDS = 10.0
 ATTEMPTS_MAX = 6
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 1.0
+AVOIDED_SECONDS = 5.0
+"""A broker that could not be reached is not chosen for so long where another one does as well."""
 LEADERS_CACHED_MAX = 100_000
 """Beyond this the table is dropped and read again: a client that walks a huge cluster stays small."""
 
@@ -66,6 +80,8 @@ class Router:
         self._brokers: dict[int, BrokerEndpoint] = {}
         self._controller_id = -1
         self._leaders: dict[tuple[str, int], int] = {}
+        self._avoided: dict[int, float] = {}
+        """Broker → until when, on the loop's clock."""
 
     async def close(self) -> None:
         await self._pool.close()
@@ -153,17 +169,17 @@ class Router:
         repeatable: bool,
         timeout_seconds: float | None = None,
     ) -> Any:
-        address = await self.address_of(broker_id)
-        return await self._on(
-            address,
+        return await self._on_broker(
+            broker_id,
             lambda connection: self._call(connection, api_key, request, timeout_seconds),
             repeatable=repeatable,
         )
 
     async def send_broker(self, broker_id: int, api_key: int, request: Any) -> None:
         """Send a request that has no answer."""
-        connection = await self._pool.acquire(await self.address_of(broker_id))
-        await connection.send_unanswered(api_key, request)
+        await self._on_broker(
+            broker_id, lambda connection: connection.send_unanswered(api_key, request), repeatable=False
+        )
 
     async def call_private(
         self,
@@ -176,22 +192,26 @@ class Router:
         timeout_seconds: float | None = None,
     ) -> StructType:
         """A private API of one broker; without an id, of the first bootstrap address."""
-        address = self._bootstrap[0] if broker_id is None else await self.address_of(broker_id)
         seconds = self.request_timeout_seconds if timeout_seconds is None else timeout_seconds
 
         async def act(connection: Connection) -> StructType:
             return await connection.call_private(api_key, request, response_type, timeout_seconds=seconds)
 
-        return await self._on(address, act, repeatable=repeatable)
+        if broker_id is None:
+            return await self._on(self._bootstrap[0], act, repeatable=repeatable)
+        return await self._on_broker(broker_id, act, repeatable=repeatable)
 
     async def controller_id(self) -> int:
         """The broker that decides; Kafka 4 names any live broker, for all of them forward."""
         if self._controller_id not in self._brokers:
             await self.metadata([])
-        if self._controller_id in self._brokers:
-            return self._controller_id
-        if self._brokers:
-            return next(iter(self._brokers))
+        now = asyncio.get_running_loop().time()
+        candidates = [self._controller_id, *self._brokers] if self._controller_id in self._brokers else [*self._brokers]
+        for broker_id in candidates:
+            if self._avoided.get(broker_id, 0.0) <= now:
+                return broker_id
+        if candidates:
+            return candidates[0]
         raise KafkaError(ErrorCode.BROKER_NOT_AVAILABLE, "the cluster names no live broker")
 
     def forget_controller(self) -> None:
@@ -215,22 +235,28 @@ class Router:
         return Address(broker.host, broker.port)
 
     async def until_routed(self, attempt: Callable[[], Awaitable[Result]], *, topic: str | None = None) -> Result:
-        """Repeat ``attempt`` while the answer is "not me", looking up afresh in between."""
-        delay = BACKOFF_FIRST_SECONDS
-        for _ in range(ATTEMPTS_MAX - 1):
+        """Repeat ``attempt`` while the answer is "not me", or who should answer is not there, looking up afresh in
+        between."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self.request_timeout_seconds
+        delay, attempts = BACKOFF_FIRST_SECONDS, 0
+        while True:
             try:
                 return await attempt()
+            except BrokerUnreachableError:
+                if loop.time() + delay >= give_up_at:
+                    raise
             except KafkaError as error:
                 if error.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION and topic is not None:
                     self.forget_topic(topic)
-                if error.code not in MISROUTED:
+                attempts += 1
+                if error.code not in MISROUTED or attempts >= ATTEMPTS_MAX:
                     raise
             self.forget_controller()
             if topic is not None:
                 self.forget_topic(topic)
             await asyncio.sleep(delay)
             delay = min(delay * 2, BACKOFF_MAX_SECONDS)
-        return await attempt()
 
     # How -------------------------------------------------------------------------------------------
 
@@ -238,6 +264,23 @@ class Router:
         known = [Address(broker.host, broker.port) for broker in self._brokers.values()]
         addresses = dict.fromkeys((*self._bootstrap, *known))
         return sorted(addresses, key=lambda address: not self._pool.is_connected(address))
+
+    async def _on_broker(
+        self, broker_id: int, act: Callable[[Connection], Awaitable[Result]], *, repeatable: bool
+    ) -> Result:
+        """As ``_on``; who cannot be reached is remembered, and told from one whose answer was lost."""
+        address = await self.address_of(broker_id)
+        try:
+            result = await self._on(address, act, repeatable=repeatable)
+        except (AuthenticationFailedError, PeerProtocolError):
+            raise  # it is there
+        except ClientConnectionError as error:
+            self._avoided[broker_id] = asyncio.get_running_loop().time() + AVOIDED_SECONDS
+            if error.maybe_sent:
+                raise
+            raise BrokerUnreachableError(str(error)) from error
+        self._avoided.pop(broker_id, None)
+        return result
 
     async def _on(
         self, address: Address, act: Callable[[Connection], Awaitable[Result]], *, repeatable: bool

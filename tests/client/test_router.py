@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from broker.client.asynchronous import AsyncClient
-from broker.client.errors import ClientConnectionError, ClientTimeoutError
+from broker.client.errors import BrokerUnreachableError, ClientConnectionError, ClientTimeoutError
 from broker.errors import ErrorCode, KafkaError
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
@@ -112,6 +112,65 @@ async def test_a_partition_without_a_leader_is_waited_for() -> None:
         electing = asyncio.create_task(elect())
         assert (await client.topics.list_offsets("orders", {0: -1}))[0].offset == 7
         await electing
+
+
+def naming(broker: FakeBroker, *, controller: int, leader: int, dead: str) -> Any:
+    """Metadata of a cluster of which broker 2 does not live any more, at ``dead``."""
+    host, _, port = dead.rpartition(":")
+
+    def answer(version: int, request: Any) -> Any:
+        broker.leader_id = leader
+        found = broker._metadata(version, request)
+        gone = m.MetadataResponse.MetadataResponseBroker(node_id=2, host=host, port=int(port))
+        found.brokers.append(gone)
+        found.controller_id = controller
+        return found
+
+    return answer
+
+
+def created(version: int, request: Any) -> Any:
+    result = m.CreateTopicsResponse.CreatableTopicResult
+    return m.CreateTopicsResponse(topics=[result(name=topic.name, error_code=0) for topic in request.topics])
+
+
+async def test_a_change_goes_to_another_broker_when_the_one_named_as_controller_is_dead() -> None:
+    async with FakeBroker() as other:
+        dead = other.bootstrap
+    async with FakeBroker() as broker, client_of(broker) as client:
+        broker.answers[ApiKey.METADATA] = naming(broker, controller=2, leader=1, dead=dead)
+        broker.answers[ApiKey.CREATE_TOPICS] = created
+        await client.topics.create("new", 1)
+        assert broker.count(ApiKey.CREATE_TOPICS) == 1
+        asked = broker.count(ApiKey.METADATA)
+        await client.topics.create("newer", 1)
+        assert broker.count(ApiKey.METADATA) - asked <= 1
+
+
+async def test_a_partition_whose_named_leader_is_dead_is_waited_for() -> None:
+    async with FakeBroker() as other:
+        dead = other.bootstrap
+    async with FakeBroker() as broker, client_of(broker) as client:
+        broker.answers[ApiKey.LIST_OFFSETS] = offsets_answer(7)
+        broker.answers[ApiKey.METADATA] = naming(broker, controller=1, leader=2, dead=dead)
+
+        async def elect() -> None:
+            await eventually(lambda: broker.count(ApiKey.METADATA) >= 2)
+            broker.answers[ApiKey.METADATA] = naming(broker, controller=1, leader=1, dead=dead)
+
+        electing = asyncio.create_task(elect())
+        assert (await client.topics.list_offsets("orders", {0: -1}))[0].offset == 7
+        await electing
+
+
+async def test_a_leader_that_stays_dead_is_waited_for_as_long_as_one_request_may_take() -> None:
+    async with FakeBroker() as other:
+        dead = other.bootstrap
+    async with FakeBroker() as broker, AsyncClient(broker.bootstrap, request_timeout_seconds=0.3) as client:
+        broker.answers[ApiKey.METADATA] = naming(broker, controller=1, leader=2, dead=dead)
+        with pytest.raises(BrokerUnreachableError, match="cannot connect"):
+            await client.topics.list_offsets("orders", {0: -1})
+        assert broker.count(ApiKey.METADATA) >= 2
 
 
 async def test_an_error_that_is_not_about_routing_is_not_repeated() -> None:
