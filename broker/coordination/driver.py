@@ -11,7 +11,12 @@ is either loading (replaying its log) or serving. What happens to an event on a 
 4. timers are set; when one fires it is an event like any other.
 
 Nothing is ever rolled back. When an append or its commit fails, or an event breaks an invariant, the shard is thrown
-away, everybody who waits is told to ask again, and the seat reloads from its log. When leadership is lost the seat goes.
+away, everybody who waits is told to ask again, and the seat reloads from its log; again and again only after longer and
+longer pauses. When leadership is lost the seat goes.
+
+While too few replicas are in sync nothing can be written. A *reversible* operation, which changes the shard by its records
+and by nothing else, is then refused before they are replayed: what it decided is forgotten and the shard stays. Committing
+offsets is one, and what a busy coordinator is asked most often.
 
 Callers run on the event loop that owns the runtime; there is no other concurrency.
 """
@@ -21,64 +26,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from broker.clock import Clock
 from broker.coordination.decision import Decision, Shard, Ticket, TimerKey
+from broker.coordination.ports import CoordinatorLog, RecordCodec
 from broker.coordination.replies import deliver, refuse, told_to_clients
 from broker.coordination.timers import Timers
 from broker.errors import ErrorCode, KafkaError
-from broker.types import Buffer, Offset
+from broker.types import Offset
 
 logger = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Shard)
 R = TypeVar("R")
-R_contra = TypeVar("R_contra", contravariant=True)
 
 LOAD_BYTES = 1024 * 1024
 LOAD_RECORDS_PER_TURN = 500
 """After so many records a loading seat lets the event loop serve others."""
 RELOAD_BACKOFF_MS_MIN = 100
 RELOAD_BACKOFF_MS_MAX = 30_000
+FAILED_APPEND_PAUSE_MS_MAX = 5_000
+"""Before a shard is read again whose appends fail ever since it was read last. Longer than that a client should not wait
+when they succeed again."""
 STALL_MS = 500
 """Timers that fire later than this fire late because the process did not run: whoever they accuse of silence may have
 spoken meanwhile. They are put off once, by as much as they were late, so that what was received is handled first."""
 STALL_GRACE_MS_MAX = 5_000
-
-
-class CoordinatorLog(Protocol):
-    """The partition as a coordinator needs it; the adapter is ``coordination/partition_log.py``."""
-
-    @property
-    def start_offset(self) -> Offset: ...
-
-    @property
-    def end_offset(self) -> Offset: ...
-
-    @property
-    def batch_bytes_max(self) -> int: ...
-
-    def append(self, batch: bytearray, now_ms: int) -> Offset:
-        """The last offset written. Raises ``KafkaError``."""
-
-    def wait_committed(self, offset: Offset) -> asyncio.Future[None]: ...
-
-    def read(self, offset: Offset, max_bytes: int) -> Sequence[Buffer]: ...
-
-
-class RecordCodec(Protocol[R_contra]):
-    """Between typed records and record batches."""
-
-    def encode(self, records: Sequence[R_contra], now_ms: int, batch_bytes_max: int) -> Iterator[bytearray]: ...
-
-    def decode(self, pieces: Sequence[Buffer], from_offset: Offset) -> Iterator[tuple[Offset, Any]]:
-        """(offset, record) from ``from_offset`` on; ``None`` for what this shard does not know or cannot read, and
-        for the last offset of a batch that compaction has emptied."""
 
 
 @dataclass(slots=True)
@@ -116,6 +94,8 @@ class Seat(Generic[S, R]):
     gives_up_later: bool = False
     """A check for replies that wait too long is scheduled."""
     backoff_ms: int = RELOAD_BACKOFF_MS_MIN
+    failed_appends: int = 0
+    """In a row: since an append succeeded."""
     records_loaded: int = 0
     records_skipped: int = 0
 
@@ -187,11 +167,26 @@ class CoordinatorRuntime(Generic[S, R]):
 
     # Service -----------------------------------------------------------------------------------------
 
-    def execute(self, index: int, operation: Callable[[S, Ticket, int], Decision]) -> asyncio.Future:
-        """Run a handler; the future is its reply, or a ``KafkaError`` that says to ask again (elsewhere)."""
+    def execute(
+        self, index: int, operation: Callable[[S, Ticket, int], Decision], *, reversible: bool = False
+    ) -> asyncio.Future:
+        """Run a handler; the future is its reply, or a ``KafkaError`` that says to ask again (elsewhere).
+
+        ``reversible``: all that it changes in the shard it changes by records that the runtime replays."""
         seat = self._serving(index)
         future, ticket = self._open_ticket(seat)
-        self._run(seat, lambda: operation(seat.shard, ticket, self._clock.wall_ms()))
+
+        def event() -> Decision:
+            decision = operation(seat.shard, ticket, self._clock.wall_ms())
+            refusal = seat.log.refusal if reversible and decision.records else None
+            if refusal is None:
+                return decision
+            assert not decision.replayed, "what has been replayed cannot be taken back"
+            for answered, _ in decision.replies:
+                self._refuse_ticket(seat, answered, told_to_clients(refusal))
+            return Decision(timers=decision.timers)
+
+        self._run(seat, event)
         return future
 
     def read(self, index: int, question: Callable[[S], object]) -> asyncio.Future:
@@ -296,6 +291,7 @@ class CoordinatorRuntime(Generic[S, R]):
             committed = seat.log.wait_committed(offset)
         except KafkaError as error:
             logger.warning("%s partition %d: append failed, reloading: %s", self._name, seat.index, error)
+            seat.failed_appends += 1
             self._start_over(seat, told_to_clients(error))
             return
         except Exception:
@@ -303,7 +299,7 @@ class CoordinatorRuntime(Generic[S, R]):
             logger.exception("%s partition %d: append broke, reloading", self._name, seat.index)
             self._start_over(seat, KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE))
             return
-        seat.gathered, seat.gathered_replies = [], []
+        seat.gathered, seat.gathered_replies, seat.failed_appends = [], [], 0
         if not seat.parked and committed.done() and committed.exception() is None:
             deliver(replies)
             return
@@ -423,6 +419,9 @@ class CoordinatorRuntime(Generic[S, R]):
         )
 
     async def _load(self, seat: Seat[S, R]) -> None:
+        if seat.failed_appends > 1:
+            pause_ms = RELOAD_BACKOFF_MS_MIN << min(seat.failed_appends - 2, 10)
+            await asyncio.sleep(min(pause_ms, FAILED_APPEND_PAUSE_MS_MAX) / 1000)
         while True:
             try:
                 await self._replay_log(seat)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.coordination.transaction import TransactionMarker
+from broker.errors import KafkaError
 from broker.types import Buffer, Offset
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class PartitionLog:
     @property
     def batch_bytes_max(self) -> int:
         return self._partition.log.config.max_message_bytes - _BATCH_HEADROOM_BYTES
+
+    @property
+    def refusal(self) -> KafkaError | None:
+        code = self._partition.append_refusal(_ACKS_ALL)
+        return None if code is None else KafkaError(code)
 
     def append(self, batch: bytearray, now_ms: int) -> Offset:
         appended = self._partition.append(

@@ -3,8 +3,8 @@
 Owns: writing on behalf of a transactional producer, in order with the coordinator's own records. Before such a write
 everything gathered is appended, and the write itself happens at once, so the order of replay is the order of the log.
 
-A producer that has been fenced is refused by the log before anything is replayed: only that request fails. Any other
-failure throws the shard away, as for every append.
+A producer that has been fenced is refused by the log before anything is replayed: only that request fails. So does one that
+comes while too few replicas are in sync. Any other failure throws the shard away, as for every append.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from broker.coordination.decision import Decision, Ticket
-from broker.coordination.driver import CoordinatorLog, CoordinatorRuntime, RecordCodec, Seat
+from broker.coordination.driver import CoordinatorRuntime, Seat
+from broker.coordination.ports import CoordinatorLog, RecordCodec
 from broker.coordination.replies import told_to_clients
 from broker.coordination.transaction import (
     InTransaction,
@@ -126,10 +127,12 @@ class TransactionalRuntime(CoordinatorRuntime[TS, R]):
     def _failed(
         self, seat: Seat[TS, R], tickets: Iterable[Ticket], error: KafkaError, *, nothing_written: bool = True
     ) -> None:
-        if nothing_written and error.code in PRODUCER_REFUSALS:
+        if nothing_written and error.code in PRODUCER_REFUSALS | {ErrorCode.NOT_ENOUGH_REPLICAS}:
+            told = error if error.code in PRODUCER_REFUSALS else told_to_clients(error)
             for ticket in tickets:
-                self._refuse_ticket(seat, ticket, error)
+                self._refuse_ticket(seat, ticket, told)
             return
+        seat.failed_appends += 1
         self._start_over(seat, told_to_clients(error))
 
     def _replay(self, shard: TS, entry: Any) -> None:

@@ -263,7 +263,10 @@ class GroupCoordinator:
 
     async def commit_offsets(self, event: CommitOffsets) -> CommitReply:
         return await self._execute(
-            event.group_id, lambda shard, ticket, now_ms: shard.commit_offsets(event, ticket, now_ms), CommitReply
+            event.group_id,
+            lambda shard, ticket, now_ms: shard.commit_offsets(event, ticket, now_ms),
+            CommitReply,
+            reversible=True,
         )
 
     async def commit_transactional_offsets(self, event: CommitOffsetsInTransaction, verify: Verify) -> CommitReply:
@@ -369,9 +372,14 @@ class GroupCoordinator:
         )
 
     async def _execute(
-        self, group_id: str, operation: Callable[[GroupShard, Ticket, int], Decision[Record]], answer: type[T]
+        self,
+        group_id: str,
+        operation: Callable[[GroupShard, Ticket, int], Decision[Record]],
+        answer: type[T],
+        *,
+        reversible: bool = False,
     ) -> T:
-        reply: Any = await self._runtime.execute(self._index(group_id), operation)
+        reply: Any = await self._runtime.execute(self._index(group_id), operation, reversible=reversible)
         assert isinstance(reply, answer)
         return reply
 

@@ -292,6 +292,10 @@ class Partition:
         self._flush_due_offset = log_end_offset + self._flush_messages
         self._flush.request(self)
 
+    def append_refusal(self, acks: int) -> ErrorCode | None:
+        """Why an append would be refused now, whatever is appended."""
+        return self.state.append_refusal(acks)
+
     def _refuse(self, acks: int, leader_epoch: int) -> None:
         code = self.state.append_refusal(acks) or self.state.epoch_refusal(leader_epoch)
         if code is not None:

@@ -220,7 +220,7 @@ class TransactionCoordinator:
         transactional_id: str,
         operation: Callable[[TransactionShard, Ticket, int], Decision[TransactionRecord]],
     ) -> Any:
-        reply = await self._runtime.execute(self._index(transactional_id), operation)
+        reply = await self._runtime.execute(self._index(transactional_id), operation, reversible=True)
         if isinstance(reply, KafkaError):
             raise reply
         return reply

@@ -56,6 +56,7 @@ DRIVERS = {
     "broker.coordination.transactional": "the coordination driver for logs that also hold transactions",
     "broker.coordination.replies": "completes the futures the coordination driver parks",
     "broker.coordination.partition_log": "what the coordination driver awaits",
+    "broker.coordination.ports": "the types of what the coordination driver awaits",
     "broker.coordination.internal_topic": "creates a coordinator's topic through the cluster driver",
     "broker.transactions.driver": "performs the effects of the transactions' state machines",
     "broker.transactions.markers": "sends transaction markers to partition leaders",

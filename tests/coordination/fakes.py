@@ -21,9 +21,14 @@ class MemoryLog:
         self.batch_bytes_max = 1_000
         self.commits_at_once = True
         self.append_error: KafkaError | None = None
+        self.announces_refusals = True
         self.read_error: KafkaError | None = None
         self.committed = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def refusal(self) -> KafkaError | None:
+        return self.append_error if self.announces_refusals else None
 
     def append(self, batch: bytearray, now_ms: int) -> int:
         if self.append_error is not None:

@@ -40,6 +40,9 @@ class Bench:
     def add(self, number: int) -> asyncio.Future[int]:
         return self.runtime.execute(0, lambda shard, ticket, now_ms: shard.add(number, ticket, now_ms))
 
+    def add_reversibly(self, number: int) -> asyncio.Future[int]:
+        return self.runtime.execute(0, lambda shard, ticket, now_ms: shard.add(number, ticket, now_ms), reversible=True)
+
     def total(self) -> asyncio.Future[int]:
         return self.runtime.read(0, lambda shard: shard.total)
 
@@ -112,6 +115,61 @@ async def test_a_failed_append_throws_the_shard_away_and_reloads() -> None:
     await bench.until_loaded()
     assert await bench.total() == 5
     assert bench.unloaded == [105]
+
+
+async def test_a_reversible_operation_is_refused_without_a_reload_while_nothing_can_be_written() -> None:
+    bench = Bench()
+    await bench.add(5)
+    bench.log.append_error = KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
+    for _ in range(3):
+        with pytest.raises(KafkaError) as refused:
+            await bench.add_reversibly(100)
+        assert refused.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
+        assert await bench.total() == 5
+    bench.log.append_error = None
+    assert await bench.add_reversibly(1) == 6
+    assert bench.unloaded == []
+
+
+async def test_a_refusal_nobody_could_foresee_throws_the_shard_away_also_then() -> None:
+    bench = Bench()
+    await bench.add(5)
+    bench.log.append_error = KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
+    bench.log.announces_refusals = False
+    with pytest.raises(KafkaError):
+        await bench.add_reversibly(100)
+    bench.log.append_error = None
+    await bench.until_loaded()
+    assert await bench.total() == 5
+
+
+async def test_a_shard_whose_appends_go_on_failing_is_read_again_after_longer_and_longer_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await sleep(0)
+
+    bench = Bench()
+    await bench.add(5)
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    bench.log.append_error = KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
+    for _ in range(9):
+        with pytest.raises(KafkaError):
+            await bench.add(100)
+        await bench.until_loaded()
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    bench.log.append_error = None
+    assert await bench.add(1) == 6
+    bench.log.append_error = KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
+    with pytest.raises(KafkaError):
+        await bench.add(100)
+    await bench.until_loaded()
+    assert len(pauses) == 8
 
 
 @pytest.mark.parametrize(

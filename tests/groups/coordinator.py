@@ -37,6 +37,9 @@ class MemoryPartition:
         )
         self._waiting: list[asyncio.Future[None]] = []
 
+    def append_refusal(self, acks: int) -> ErrorCode | None:
+        return self.refusal
+
     def append(self, records: memoryview, *, acks: int, now_ms: int, leader_epoch: int, origin: str) -> Any:
         assert (acks, origin) == (-1, "coordinator")
         if self.refusal is not None:

@@ -53,6 +53,10 @@ class DiskLog:
     def batch_bytes_max(self) -> int:
         return 600
 
+    @property
+    def refusal(self) -> None:
+        return None
+
     def append(self, batch: bytearray, now_ms: int) -> Offset:
         return self.log.append_as_leader(
             memoryview(batch), leader_epoch=0, now_ms=now_ms, origin="coordinator"
