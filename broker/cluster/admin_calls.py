@@ -23,6 +23,7 @@ from broker.cluster.image import ClusterImage, TopicImage
 from broker.cluster.isr_changes import IsrOutcome, IsrProposal
 from broker.cluster.producer_ids import ProducerIds
 from broker.cluster.reassignment import Reassignment, ReassignmentResult
+from broker.cluster.topic_placement import count_places
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.types import BrokerId, TopicId, new_topic_id
@@ -104,8 +105,8 @@ class AdminCalls(ABC):
 
     async def create_topics_automatically(self, names: Iterable[str]) -> dict[str, KafkaError | None]:
         """Create with the broker's defaults; internal topics with their own. One that exists already is a success."""
-        live = len(self.image.brokers)
-        topics = [automatic_topic(name, self.config, live_brokers=live) for name in dict.fromkeys(names)]
+        brokers = count_places(self.image)
+        topics = [automatic_topic(name, self.config, brokers=brokers) for name in dict.fromkeys(names)]
         outcomes: dict[str, KafkaError | None] = {}
         for result in await self.create_topics(topics):
             assert result.name is not None

@@ -69,6 +69,9 @@ class PartitionImage:
     cause: str = ""
     """Why it changed last, as a short code."""
     changed_at_ms: int = 0
+    unclean_epoch: LeaderEpoch = NO_EPOCH
+    """Of the last election that may have lost acknowledged records; -1: there was none."""
+    unclean_at_ms: int = 0
     version: int = field(default=0, compare=False)
     """Of the record in the store, for compare-and-set."""
 
@@ -387,6 +390,8 @@ class _TopicFold:
             removing=tuple(record.removing),
             cause=record.cause,
             changed_at_ms=record.changed_at_ms,
+            unclean_epoch=record.unclean_epoch,
+            unclean_at_ms=record.unclean_at_ms,
             version=entry.version,
         )
 

@@ -91,7 +91,8 @@ def decide_loss(
     config: BrokerConfig,
     now_ms: int,
 ) -> Decision[tuple[TopicId, int]]:
-    """This broker's replicas of ``lost`` (None: of everything) are damaged: neither in sync nor eligible any more.
+    """This broker's replicas of ``lost`` (None: of everything) are damaged: neither in sync nor eligible any more, and the
+    last known leader is none that could be trusted.
 
     The results are the partitions that changed. The only replica there is stays what it is: nobody could do better.
     """
@@ -102,7 +103,7 @@ def decide_loss(
         for index, before in enumerate(topic.partitions):
             if lost is not None and (topic.topic_id, index) not in lost:
                 continue
-            if broker_id not in before.isr and broker_id not in before.elr:
+            if broker_id not in (*before.isr, *before.elr, before.last_known_leader):
                 continue
             rules = standing.rules(topic, index)
             rules = replace(rules, empty_handed={*rules.empty_handed, broker_id})

@@ -1,6 +1,8 @@
 """Has others lead what this broker turns out not to have: a log that was found damaged, or a whole failed log directory.
 
-Owns: what was reported already. Reports are repeated until they succeed; the decision is ``isr_changes.decide_loss``.
+Owns: what was reported already. Reports are repeated until they succeed, and until there is nothing left that somebody could
+do about it; the decision is ``isr_changes.decide_loss``. A partition that comes to rely on a lost replica again (elected
+meanwhile, by whoever did not know) is reported again.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class LossReports:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             lost = self._look()
+            relieved: Collection[object] = ()
             if lost == self._reported:
                 continue
             if lost is None or lost:
@@ -52,4 +55,4 @@ class LossReports:
                     log.error(
                         "metadata: %d replicas of this broker are lost, others lead where they can", len(relieved)
                     )
-            self._reported = lost
+            self._reported = () if relieved else lost

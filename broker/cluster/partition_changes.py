@@ -13,6 +13,7 @@ What must stay true
     leader ∈ isr ⊆ replicas, or there is no leader and isr is empty
     elr ⊆ replicas, elr ∩ isr = ∅, and elr is empty while |isr| ≥ min(min.insync.replicas, |replicas|)
     isr ∪ elr never loses its last member that has everything, unless that member lost its data itself
+    a last known leader that lost its replica is none any more, unless its replica is the only one
     partition_epoch grows with every change; leader_epoch with every change of the leader, of its life, or of the replicas
 
 Causes, as shown to people
@@ -104,6 +105,9 @@ def change_partition(before: PartitionImage, ask: Ask, rules: Rules) -> records.
     last_known = NO_LEADER
     if choice.leader == NO_LEADER:
         last_known = before.leader if before.leader != NO_LEADER else before.last_known_leader
+        if last_known in rules.empty_handed and len(replicas) > 1:
+            last_known = NO_LEADER  # what it had is gone, in every later life of it too
+    leader_epoch = before.leader_epoch + new_epoch
     after = (choice.leader, replicas, isr, elr, adding, removing, last_known)
     if not new_epoch and after == _state_of(before):
         return None
@@ -111,7 +115,7 @@ def change_partition(before: PartitionImage, ask: Ask, rules: Rules) -> records.
         replicas=list(replicas),
         isr=list(isr),
         leader=choice.leader,
-        leader_epoch=before.leader_epoch + new_epoch,
+        leader_epoch=leader_epoch,
         partition_epoch=before.partition_epoch + 1,
         elr=list(elr),
         last_known_leader=last_known,
@@ -119,6 +123,8 @@ def change_partition(before: PartitionImage, ask: Ask, rules: Rules) -> records.
         removing=list(removing),
         cause=choice.lossy or _cause(before, choice.leader, cause, ask),
         changed_at_ms=rules.now_ms,
+        unclean_epoch=leader_epoch if choice.lossy else before.unclean_epoch,
+        unclean_at_ms=rules.now_ms if choice.lossy else before.unclean_at_ms,
     )
 
 

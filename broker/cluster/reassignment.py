@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from broker.cluster.decision import Batch, Decision, epoch_unchanged, find_partition, named_twice, put_partition
 from broker.cluster.image import ClusterImage, PartitionImage, TopicImage
 from broker.cluster.partition_changes import Ask, change_partition
-from broker.cluster.standing import DECOMMISSIONED, Standing
+from broker.cluster.standing import Standing, is_registered
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.types import BrokerId
@@ -113,7 +113,7 @@ def _check_target(
         problem = "includes an empty replica list."
     elif twice := named_twice(target):
         problem = f"includes the broker {min(twice)} more than once."
-    elif unknown := [r for r in target if r not in before.replicas and not _is_usable(image, r)]:
+    elif unknown := [r for r in target if r not in before.replicas and not is_registered(image, r)]:
         problem = f"includes broker {unknown[0]}, but no such broker is registered."
     if problem is not None:
         raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"The manual partition assignment {problem}")
@@ -123,11 +123,3 @@ def _check_target(
             ErrorCode.INVALID_REPLICATION_FACTOR,
             f"The replication factor is changed from {factor} to {len(target)}, which was not allowed.",
         )
-
-
-def _is_usable(image: ClusterImage, broker_id: BrokerId) -> bool:
-    """Alive, or away and expected back."""
-    state = image.brokers_state.get(broker_id)
-    if state is not None and state.state == DECOMMISSIONED:
-        return False
-    return broker_id in image.brokers or state is not None

@@ -135,6 +135,10 @@ class PartitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: str = ""
     """Why this record changed last."""
     changed_at_ms: int = 0
+    unclean_epoch: int = -1
+    """The leader epoch of the last election after which acknowledged records may be missing; -1: there was none. Kept when
+    ``cause`` has been overwritten."""
+    unclean_at_ms: int = 0
 
 
 class ResourceConfigsRecord(msgspec.Struct, frozen=True):

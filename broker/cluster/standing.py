@@ -50,6 +50,14 @@ class Standing:
         )
 
 
+def is_registered(image: ClusterImage, broker_id: BrokerId) -> bool:
+    """Alive, or away and expected back: who may be given replicas."""
+    state = image.brokers_state.get(broker_id)
+    if state is not None and state.state == DECOMMISSIONED:
+        return False
+    return broker_id in image.brokers or state is not None
+
+
 def unwanted_brokers(image: ClusterImage) -> frozenset[BrokerId]:
     return frozenset(broker_id for broker_id, state in image.brokers_state.items() if state.state in UNWANTED_STATES)
 

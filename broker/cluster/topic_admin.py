@@ -210,11 +210,18 @@ def _add_partitions(
     first: int,
     now_ms: int,
 ) -> None:
-    """All replicas that are alive are in sync: there is nothing they could lack. The first of those that stay leads."""
-    leaving = unwanted_brokers(image) | image.stopping
+    """All replicas that are here to stay are in sync: there is nothing they could lack. The first that is wanted leads.
+
+    Who is away may be forgotten at any moment: that it still is registered is part of the decision.
+    """
+    unwanted = unwanted_brokers(image)
     for index, replicas in enumerate(placed, start=first):
-        alive = [replica for replica in replicas if replica in image.brokers] or [replicas[0]]
-        leader = next((replica for replica in alive if replica not in leaving), alive[0])
+        here = [replica for replica in replicas if replica in image.brokers]
+        for replica in replicas:
+            if replica not in here:
+                batch.require(VersionIs(records.broker_state_key(replica), image.brokers_state[replica].version))
+        alive = [replica for replica in here if replica not in image.stopping] or here
+        leader = next((replica for replica in alive if replica not in unwanted), alive[0])
         record = records.PartitionRecord(
             replicas=list(replicas),
             isr=alive,

@@ -5,13 +5,15 @@ Owns what is refused about counts and assignments, in Kafka's words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from random import Random
 
 from broker.cluster.decision import NewPartitions, NewTopic, named_twice
-from broker.cluster.image import BrokerImage, ClusterImage, TopicImage
-from broker.cluster.placement import place_replicas
-from broker.cluster.standing import unwanted_brokers
+from broker.cluster.image import ClusterImage, TopicImage
+from broker.cluster.placement import Place, place_replicas
+from broker.cluster.standing import ACTIVE, DECOMMISSIONED, is_registered
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.limits import PARTITIONS_PER_TOPIC_MAX
@@ -33,11 +35,14 @@ def place_topic(
     count = config.num_partitions if topic.partition_count == -1 else topic.partition_count
     factor = topic.replication_factor
     if factor == -1:
-        # Who leaves it to us shall get a topic also while a broker is away; what it became is in the answer.
-        factor = min(config.default_replication_factor, max(len(_brokers_for(image, 1)), 1))
+        # Who leaves it to us shall get a topic also in a cluster that is smaller than meant; the answer says what it got.
+        factor = min(config.default_replication_factor, max(count_places(image), 1))
     _check_partition_count(count)
-    _check_replication_factor(image, factor)
-    return place_replicas(_brokers_for(image, factor), partition_count=count, replication_factor=factor, random=random)
+    places = _Places.of(image)
+    places.check_factor(factor)
+    return place_replicas(
+        places.here, reserve=places.reserve, partition_count=count, replication_factor=factor, random=random
+    )
 
 
 def place_more(
@@ -63,14 +68,15 @@ def place_more(
                 "were specified.",
             )
         for replicas in request.assignments:
-            _check_replicas(image.brokers, replicas, factor)
+            _check_replicas(image, replicas, factor)
         return [tuple(replicas) for replicas in request.assignments]
-    _check_replication_factor(image, factor)
-    brokers = _brokers_for(image, factor)
+    places = _Places.of(image)
+    places.check_factor(factor)
     first_replica = topic.partitions[0].replicas[0]
-    start = next((i for i, broker in enumerate(brokers) if broker.id >= first_replica), 0)
+    start = next((i for i, place in enumerate(places.here) if place.id >= first_replica), 0)
     return place_replicas(
-        brokers,
+        places.here,
+        reserve=places.reserve,
         partition_count=added,
         replication_factor=factor,
         random=random,
@@ -79,11 +85,59 @@ def place_more(
     )
 
 
-def _brokers_for(image: ClusterImage, factor: int) -> list[BrokerImage]:
-    """Those that are alive and meant to stay; with too few of them, also those that are not."""
-    leaving = unwanted_brokers(image) | image.stopping
-    staying = [broker for broker in image.brokers.values() if broker.id not in leaving]
-    return staying if len(staying) >= factor else list(image.brokers.values())
+def count_places(image: ClusterImage) -> int:
+    """How many replicas a partition may have by default: brokers that are here, or expected back."""
+    places = _Places.of(image)
+    return len(places.here) + len(places.away)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """The brokers of the cluster by how gladly they are given replicas. Who is decommissioned is given none."""
+
+    here: tuple[Place, ...]
+    """Alive and meant to stay; if there are none, whoever is alive."""
+    away: tuple[Place, ...]
+    """Registered and expected back, or about to stop for a while."""
+    leaving: tuple[Place, ...]
+    """Draining."""
+
+    @classmethod
+    def of(cls, image: ClusterImage) -> _Places:
+        racks = {broker_id: state.rack for broker_id, state in image.brokers_state.items()}
+        racks |= {broker.id: broker.rack for broker in image.brokers.values()}
+        states = {broker_id: state.state for broker_id, state in image.brokers_state.items()}
+        usable = [b for b in sorted(racks) if states.get(b, ACTIVE) != DECOMMISSIONED]
+        staying = [b for b in usable if states.get(b, ACTIVE) == ACTIVE]
+        here = [b for b in staying if b in image.brokers and b not in image.stopping]
+        here = here or [b for b in usable if b in image.brokers]
+
+        def places(*brokers: BrokerId) -> tuple[Place, ...]:
+            return tuple(Place(id=broker_id, rack=racks[broker_id]) for broker_id in brokers)
+
+        return cls(
+            here=places(*here),
+            away=places(*(b for b in staying if b not in here)),
+            leaving=places(*(b for b in usable if b not in staying and b not in here)),
+        )
+
+    @property
+    def reserve(self) -> tuple[tuple[Place, ...], ...]:
+        return self.away, self.leaving
+
+    def check_factor(self, factor: int) -> None:
+        if not self.here:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICATION_FACTOR,
+                f"Unable to replicate the partition {factor} time(s): All brokers are currently fenced.",
+            )
+        registered = sum(1 for _ in chain(self.here, self.away, self.leaving))
+        if factor > registered:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICATION_FACTOR,
+                f"Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be "
+                f"reached because only {registered} broker(s) are registered.",
+            )
 
 
 def _manual_placement(image: ClusterImage, topic: NewTopic) -> list[tuple[BrokerId, ...]]:
@@ -112,7 +166,7 @@ def _manual_placement(image: ClusterImage, topic: NewTopic) -> list[tuple[Broker
         )
     placed = [by_index[index] for index in range(len(by_index))]
     for replicas in placed:
-        _check_replicas(image.brokers, replicas, len(placed[0]))
+        _check_replicas(image, replicas, len(placed[0]))
     return placed
 
 
@@ -124,16 +178,7 @@ def _check_partition_count(count: int) -> None:
         )
 
 
-def _check_replication_factor(image: ClusterImage, factor: int) -> None:
-    if factor > len(image.brokers):
-        raise KafkaError(
-            ErrorCode.INVALID_REPLICATION_FACTOR,
-            f"Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be "
-            f"reached because only {len(image.brokers)} broker(s) are registered.",
-        )
-
-
-def _check_replicas(brokers: Mapping[BrokerId, BrokerImage], replicas: Sequence[BrokerId], factor: int) -> None:
+def _check_replicas(image: ClusterImage, replicas: Sequence[BrokerId], factor: int) -> None:
     problem = None
     if not replicas:
         problem = "includes an empty replica list."
@@ -145,8 +190,10 @@ def _check_replicas(brokers: Mapping[BrokerId, BrokerImage], replicas: Sequence[
     elif twice := named_twice(replicas):
         problem = f"includes the broker {min(twice)} more than once."
     else:
-        unknown = [broker_id for broker_id in replicas if broker_id not in brokers]
+        unknown = [broker_id for broker_id in replicas if not is_registered(image, broker_id)]
         if unknown:
             problem = f"includes broker {unknown[0]}, but no such broker is registered."
+        elif image.brokers.keys().isdisjoint(replicas):
+            problem = "includes a partition all of whose brokers are fenced or in controlled shutdown."
     if problem is not None:
         raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"The manual partition assignment {problem}")

@@ -216,6 +216,8 @@ def _placement_fields(placed: PartitionImage | None) -> dict[str, Any]:
         "removing": list(placed.removing),
         "cause": placed.cause,
         "changed_at_ms": placed.changed_at_ms or -1,
+        "unclean_epoch": placed.unclean_epoch,
+        "unclean_at_ms": placed.unclean_at_ms or -1,
     }
 
 

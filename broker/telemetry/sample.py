@@ -131,6 +131,10 @@ class PartitionSample(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why leader, in-sync set or replicas changed last: a short code, as the controller wrote it."""
     changed_at_ms: int = -1
     """When that was, by the controller's wall clock."""
+    unclean_epoch: int = -1
+    """The leader epoch of the last election that may have lost acknowledged records; -1: there was none."""
+    unclean_at_ms: int = -1
+    """When that was, by the controller's wall clock."""
     followers: list[tuple[int, int, int]] = []
     """Told by the leader alone: (broker id, log end offset it fetches from, wall clock when it was last caught up).
     The offset is -1 until it has fetched under this leader; the time is 0 while it has everything, so that nothing changes

@@ -84,6 +84,8 @@ def partition_row(
         min_isr=min_isr,
         cause=placed.cause,
         changed_at_ms=placed.changed_at_ms,
+        unclean_epoch=placed.unclean_epoch,
+        unclean_at_ms=placed.unclean_at_ms,
         followers=_followers(placed, told, believed.source),
         log_start_offset=told.log_start_offset,
         high_watermark=told.high_watermark,

@@ -90,16 +90,18 @@ def _conditions(row: PartitionRow) -> list[str]:
         "at_min_isr": row.at_min_isr,
         "reassigning": row.reassigning,
         "led_elsewhere": row.led_elsewhere and row.preferred_leader in row.isr,
+        "unclean": row.had_unclean_election,
     }
     return [name for name, one in holds.items() if one]
 
 
-def _worst_first(row: PartitionRow) -> tuple[bool, bool, bool, bool, bool, str, int]:
+def _worst_first(row: PartitionRow) -> tuple[bool, bool, bool, bool, bool, bool, str, int]:
     return (
         not row.offline,
         not row.under_min_isr,
         not row.under_replicated,
         not row.reassigning,
+        not row.had_unclean_election,
         not row.led_elsewhere,
         row.topic,
         row.partition,

@@ -40,6 +40,9 @@ class PartitionRow(Row, frozen=True, tag="partition"):
     cause: str = ""
     """Of the last change, as the controller wrote it; pages show ``change_cause``."""
     changed_at_ms: int = -1
+    unclean_epoch: int = -1
+    """The leader epoch of the last election that may have lost acknowledged records; -1: there was none."""
+    unclean_at_ms: int = -1
     followers: list[FollowerLag] = []
     log_start_offset: int = -1
     high_watermark: int = -1
@@ -135,6 +138,11 @@ class PartitionRow(Row, frozen=True, tag="partition"):
         return self.leader >= 0 and self.leader != self.preferred_leader
 
     @property
+    def had_unclean_election(self) -> bool:
+        """Somebody led it without being known to have everything: what is missing since then does not come back."""
+        return self.unclean_epoch >= 0
+
+    @property
     def worst_lag(self) -> int | None:
         known = [one.lag for one in self.followers if one.lag is not None]
         return max(known, default=None)
@@ -196,6 +204,8 @@ class ReplicationRow(Row, frozen=True, tag="replication"):
     reassigning: int = 0
     led_elsewhere: int = 0
     """Partitions led by another broker than the preferred one although that is in sync."""
+    unclean: int = 0
+    """Partitions that ever had an election which may have lost acknowledged records."""
     lag: int | None = None
     listed: int = 0
     """How many of the partitions worth a look are in the scope; the rest is only counted."""

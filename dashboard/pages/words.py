@@ -107,6 +107,11 @@ def partition_reason(row: PartitionRow) -> str:
         said.append(f"{behind}{limit}")
     if row.reassigning:
         said.append(_move(row))
+    if row.had_unclean_election:
+        said.append(
+            f"Epoch {row.unclean_epoch} began with a leader that was not known to have everything: acknowledged records "
+            "may be missing."
+        )
     if not said and row.led_elsewhere:
         said.append(led_elsewhere(row))
     return " ".join(said)

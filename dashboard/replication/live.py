@@ -50,6 +50,7 @@ SHOWN = {
     "under-replicated": "Under-replicated",
     "moving": "Being moved",
     "elsewhere": "Not led by the preferred",
+    "unclean": "Unclean elections",
 }
 TARGETS = (
     "replication-verdict",
@@ -82,6 +83,8 @@ def _is_shown(row: PartitionRow, show: str) -> bool:
             return row.reassigning
         case "elsewhere":
             return row.led_elsewhere
+        case "unclean":
+            return row.had_unclean_election
         case _:
             return True
 

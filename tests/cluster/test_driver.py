@@ -492,6 +492,28 @@ async def replicated(controller: ClusterDriver, leader: int, *others: int) -> No
     assert outcome.error is ErrorCode.NONE
 
 
+async def test_leadership_goes_back_to_the_preferred_leader_when_it_is_in_sync_again(open_driver: Open) -> None:
+    first = await open_driver(1, leader_imbalance_check_interval_seconds=1)
+    second = await open_driver(2)
+    await replicated(first, 2, 1)
+    await second.stop()
+    image = await until(first, lambda image: image.topics_by_name["shared"].partitions[0].leader == 1)
+    await open_driver(2, incarnation="again")
+    image = await until(first, lambda image: image.is_settled(2))
+    present = image.topics_by_name["shared"].partitions[0]
+    assert (present.leader, present.isr) == (1, (1,))
+    caught_up = IsrProposal(
+        topic_id=image.topics_by_name["shared"].topic_id,
+        partition=0,
+        leader_epoch=present.leader_epoch,
+        partition_epoch=present.partition_epoch,
+        isr=[(broker_id, image.brokers[broker_id].epoch) for broker_id in (1, 2)],
+    )
+    await first.alter_partitions(1, image.brokers[1].epoch, [caught_up])
+    image = await until(first, lambda image: image.topics_by_name["shared"].partitions[0].leader == 2)
+    assert image.topics_by_name["shared"].partitions[0].cause == "preferred"
+
+
 async def test_who_stops_hands_over_what_others_can_lead_and_the_controllership(open_driver: Open) -> None:
     first, second = await open_driver(1), await open_driver(2)
     await replicated(first, 1, 2)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from broker.cluster import records
+from broker.cluster.controller import decide_leadership
 from broker.cluster.decision import Decision
-from broker.cluster.image import ClusterImage
+from broker.cluster.image import ClusterImage, PartitionImage
 from broker.cluster.isr_changes import IsrOutcome, IsrProposal, decide_isr_changes, decide_loss
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode
@@ -132,6 +133,45 @@ def test_a_broker_that_lost_its_replica_is_relieved_and_no_longer_eligible(image
         assert (partition.leader, partition.isr, partition.elr, partition.cause) == (2, (2,), (), "replica_lost")
     assert decide_loss(image, 1, {(topic_id, 1)}, config=BrokerConfig(), now_ms=NOW_MS).transaction is None
     assert decide_loss(image, 3, None, config=BrokerConfig(), now_ms=NOW_MS).transaction is None
+
+
+def partition_of(image: ClusterImage) -> PartitionImage:
+    return image.topics_by_name["a"].partitions[0]
+
+
+def test_a_member_that_was_dropped_with_lost_data_is_eligible_only_until_it_says_so(image: ClusterImage) -> None:
+    """The leader may be first to notice: it drops who asks for what is committed, without being able to say why."""
+    topic = image.topics_by_name["a"]
+    config = BrokerConfig.from_environment({"OTTLA_MIN_INSYNC_REPLICAS": "2"})
+    dropped = committed(image, decide(image, proposal(image, 1)).transaction)
+    assert partition_of(dropped).elr == (2,)
+    told = committed(dropped, decide_loss(dropped, 2, {(topic.topic_id, 0)}, config=config, now_ms=NOW_MS).transaction)
+    assert (partition_of(told).isr, partition_of(told).elr) == ((1,), ())
+
+    # The leader dies before it does: the one without the data is elected, refuses, and gives it back.
+    alone = replace(dropped, brokers={2: dropped.brokers[2], 3: dropped.brokers[3]})
+    alone = committed(alone, decide_leadership(alone, [topic], config=config, now_ms=NOW_MS))
+    topic = alone.topics_by_name["a"]
+    alone = committed(alone, decide_leadership(alone, [topic], config=config, now_ms=NOW_MS))
+    assert (partition_of(alone).leader, partition_of(alone).elr) == (2, (1,))
+    given_back = decide_loss(alone, 2, {(topic.topic_id, 0)}, config=config, now_ms=NOW_MS)
+    empty = committed(alone, given_back.transaction)
+    assert (partition_of(empty).leader, partition_of(empty).isr, partition_of(empty).elr) == (-1, (), (1,))
+    assert partition_of(empty).last_known_leader == -1
+    back = replace(empty, brokers={**empty.brokers, 1: broker(1, incarnation="second")})
+    decision = decide_leadership(back, [back.topics_by_name["a"]], config=config, now_ms=NOW_MS)
+    assert partition_of(committed(back, decision)).leader == 1
+
+
+def test_a_last_known_leader_that_finds_its_replica_lost_is_none_any_more(image: ClusterImage) -> None:
+    topic_id = image.topics_by_name["a"].topic_id
+    key = records.partition_key(format_topic_id(topic_id), 0)
+    nobody = records.PartitionRecord(replicas=[1, 2, 3], isr=[], leader=-1, leader_epoch=4, last_known_leader=2)
+    waiting = committed(image, Transaction(puts={key: records.encode(nobody)}))
+    waiting = replace(waiting, brokers={3: waiting.brokers[3]})
+    decision = decide_loss(waiting, 2, {(topic_id, 0)}, config=BrokerConfig(), now_ms=NOW_MS)
+    assert decision.results == ((topic_id, 0),)
+    assert partition_of(committed(waiting, decision.transaction)).last_known_leader == -1
 
 
 def test_the_only_replica_stays_what_it_is(image: ClusterImage) -> None:

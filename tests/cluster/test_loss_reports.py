@@ -19,6 +19,7 @@ class World:
         self.reports: list[Lost] = []
         self.looks = 0
         self.failing = False
+        self.relieved: Collection[object] = ()
 
     def look(self) -> Lost:
         self.looks += 1
@@ -28,7 +29,7 @@ class World:
         self.reports.append(lost)
         if self.failing:
             raise KafkaError(ErrorCode.REQUEST_TIMED_OUT)
-        return ()
+        return self.relieved
 
 
 async def test_every_loss_is_reported_once_and_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,4 +51,21 @@ async def test_every_loss_is_reported_once_and_again_after_a_failure(monkeypatch
     world.failing = False
     world.lost = None
     await eventually(lambda: world.reports[-1] is None)
+    await reports.stop()
+
+
+async def test_what_others_come_to_rely_on_again_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relieved, and elected again before the next look: the loss is the same, and has to be told once more."""
+    monkeypatch.setattr(loss_reports, "LOOK_SECONDS", 0.001)
+    world = World()
+    world.lost, world.relieved = frozenset({ONE}), (ONE,)
+    reports = LossReports(world.look, world.report)
+    reports.start()
+    await eventually(lambda: len(world.reports) > 2)
+    world.relieved = ()  # nobody could do better
+    seen = len(world.reports)
+    await eventually(lambda: len(world.reports) > seen)
+    told, looks = len(world.reports), world.looks
+    await eventually(lambda: world.looks > looks + 3)
+    assert len(world.reports) == told
     await reports.stop()

@@ -113,6 +113,27 @@ def test_but_not_when_its_replica_is_gone_and_others_may_have_more() -> None:
     assert (record.leader, record.isr, record.elr) == (-1, [], [])
 
 
+def test_a_last_leader_that_lost_its_replica_is_not_believed_in_a_later_life_either() -> None:
+    """Its next registration names no loss: the empty directory looks like a replica by then."""
+    before = image(isr=(1,), elr=(), leader=1)
+    record = change_partition(before, Ask(cause="x", isr=(), unfit=(1,)), rules(1, 2, minimum=1, empty_handed=(1,)))
+    assert record is not None
+    assert (record.leader, record.isr, record.elr, record.last_known_leader) == (-1, [], [], -1)
+    later = image(isr=(), elr=(), leader=-1, last_known_leader=-1)
+    assert change_partition(later, Ask(cause="x"), rules(1, 2, minimum=1)) is None
+
+
+def test_an_unclean_election_stays_known_when_its_cause_is_overwritten() -> None:
+    before = image(isr=(), elr=(1,), leader=-1, last_known_leader=1)
+    record = change_partition(before, Ask(cause="x"), rules(2, unclean=True))
+    assert record is not None
+    assert (record.cause, record.unclean_epoch, record.unclean_at_ms) == ("unclean", 6, NOW_MS)
+    after = image(isr=(2,), leader=2, leader_epoch=6, unclean_epoch=6, unclean_at_ms=NOW_MS)
+    grown = change_partition(after, Ask(cause="isr_grown", isr=(1, 2)), rules(1, 2, now_ms=NOW_MS + 5))
+    assert grown is not None
+    assert (grown.cause, grown.unclean_epoch, grown.unclean_at_ms) == ("isr_grown", 6, NOW_MS)
+
+
 def test_a_single_replica_that_lost_everything_still_leads() -> None:
     alone = image(replicas=(1,), isr=(1,))
     ask = Ask(cause="broker_restarted", isr=(), unfit=(1,), new_life=True)

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.cluster.placement import place_replicas
-from tests.cluster.builders import broker
+from broker.cluster.placement import Place, place_replicas
+
+
+def broker(broker_id: int, rack: str | None = None) -> Place:
+    return Place(id=broker_id, rack=rack)
 
 
 @given(
@@ -68,3 +71,33 @@ def test_one_broker_without_a_rack_makes_all_racks_unknown() -> None:
     live = [broker(1, rack="a"), broker(2, rack="a"), broker(3)]
     placed = place_replicas(live, partition_count=3, replication_factor=1, random=Random(0), start_index=0)
     assert placed == [(1,), (2,), (3,)]
+
+
+def test_who_is_away_takes_what_those_here_cannot_and_never_the_first_replica() -> None:
+    here, away, leaving = [broker(1), broker(3)], [broker(2), broker(4)], [broker(5)]
+    placed = place_replicas(
+        here, reserve=[away, leaving], partition_count=4, replication_factor=3, random=Random(0), start_index=0
+    )
+    assert [set(replicas[:2]) for replicas in placed] == [{1, 3}] * 4
+    assert [replicas[0] for replicas in placed] == [1, 3, 1, 3]
+    assert [replicas[2] for replicas in placed] == [2, 4, 2, 4]
+    five = place_replicas(
+        here, reserve=[away, leaving], partition_count=2, replication_factor=5, random=Random(0), start_index=0
+    )
+    assert [replicas[2:] for replicas in five] == [(2, 4, 5), (4, 2, 5)]
+
+
+def test_while_enough_are_here_nobody_who_is_away_is_taken() -> None:
+    here = [broker(1), broker(2), broker(3)]
+    for seed in range(10):
+        for replicas in place_replicas(
+            here, reserve=[[broker(4)]], partition_count=6, replication_factor=3, random=Random(seed)
+        ):
+            assert set(replicas) == {1, 2, 3}
+
+
+def test_of_those_away_other_racks_come_first() -> None:
+    here, away = [broker(1, "a")], [broker(2, "a"), broker(3, "b"), broker(4, "c")]
+    for replicas in place_replicas(here, reserve=[away], partition_count=6, replication_factor=3, random=Random(0)):
+        assert replicas[0] == 1
+        assert set(replicas[1:]) == {3, 4}

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from broker.cluster.decision import Decision, NewPartitions, NewTopic, TopicResult
-from broker.cluster.image import ClusterImage
+from broker.cluster.image import BrokerState, ClusterImage
 from broker.cluster.topic_admin import decide_create_partitions, decide_create_topics, decide_delete_topics
 from broker.config.broker import BrokerConfig
 from broker.errors import ErrorCode
@@ -189,6 +190,58 @@ def test_a_manual_assignment_is_taken_as_it_is() -> None:
     image = committed(cluster(1, 2, 3), decision.transaction)
     partitions = image.topics_by_name["a"].partitions
     assert [(p.leader, p.replicas, p.isr) for p in partitions] == [(3, (3, 1), (3, 1)), (1, (1, 2), (1, 2))]
+
+
+def one_of_three_away() -> ClusterImage:
+    """Broker 3 is registered and away."""
+    states = {i: BrokerState(version=40 + i) for i in (1, 2, 3)}
+    return replace(cluster(1, 2), brokers_state=states)
+
+
+def test_who_is_away_gets_replicas_when_those_here_are_too_few() -> None:
+    image = one_of_three_away()
+    decision = create(image, topic("a", 4, factor=3))
+    assert decision.transaction is not None
+    assert VersionIs("brokers_state/3", 43) in decision.transaction.preconditions
+    for partition in committed(image, decision.transaction).topics_by_name["a"].partitions:
+        assert sorted(partition.replicas) == [1, 2, 3]
+        assert partition.replicas[2] == 3
+        assert sorted(partition.isr) == [1, 2]
+        assert partition.leader == partition.replicas[0]
+    two = create(image, topic("b", 4, factor=2)).transaction
+    for partition in committed(image, two).topics_by_name["b"].partitions:
+        assert sorted(partition.replicas) == [1, 2]
+
+
+def test_the_default_factor_counts_who_is_away_but_not_who_is_to_leave() -> None:
+    config = BrokerConfig(default_replication_factor=3)
+    assert create(one_of_three_away(), NewTopic(name="a"), config=config).results[0].replication_factor == 3
+    leaving = replace(one_of_three_away(), brokers_state={3: BrokerState(state="draining")})
+    assert create(leaving, NewTopic(name="a"), config=config).results[0].replication_factor == 2
+
+
+def test_who_is_about_to_stop_gets_replicas_last_and_is_not_in_sync_with_them() -> None:
+    image = replace(cluster(1, 2, 3), stopping=frozenset({2}))
+    made = committed(image, create(image, topic("a", 3, factor=3)).transaction).topics_by_name["a"]
+    assert [(p.replicas[2], sorted(p.isr)) for p in made.partitions] == [(2, [1, 3])] * 3
+
+
+def test_without_a_live_broker_there_is_no_topic() -> None:
+    image = replace(one_of_three_away(), brokers={})
+    assert refusal(image, topic("a", factor=1)) == (
+        ErrorCode.INVALID_REPLICATION_FACTOR,
+        "Unable to replicate the partition 1 time(s): All brokers are currently fenced.",
+    )
+
+
+def test_who_is_away_may_be_named_but_not_alone() -> None:
+    image = one_of_three_away()
+    partition = committed(image, create(image, placed("a", (3, 1))).transaction).topics_by_name["a"].partitions[0]
+    assert (partition.replicas, partition.isr, partition.leader) == ((3, 1), (1,), 1)
+    assert refusal(image, placed("b", (3,))) == (
+        ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+        "The manual partition assignment includes a partition all of whose brokers are fenced or in controlled shutdown.",
+    )
 
 
 @pytest.mark.parametrize(

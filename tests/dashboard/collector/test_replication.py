@@ -55,6 +55,15 @@ def test_what_is_worth_a_look_is_bounded_and_the_worst_is_kept(bench: Bench) -> 
     assert max(row.partition for row in listed) == count - 1
 
 
+def test_an_unclean_election_stays_worth_a_look_when_everything_is_in_sync_again(bench: Bench) -> None:
+    start(bench, placed(leader_epoch=9, unclean_epoch=7, unclean_at_ms=START_MS - 1000, cause="isr_grown"))
+    found = counts(bench)
+    assert (found.unclean, found.worth_a_look) == (1, 1)
+    row = bench.store.read([REPLICATION]).rows(REPLICATION)["orders:partition:000000"]
+    assert isinstance(row, PartitionRow)
+    assert (row.unclean_epoch, row.unclean_at_ms, row.condition) == (7, START_MS - 1000, "")
+
+
 def test_one_that_is_moving_in_is_neither_missing_nor_out_of_sync(bench: Bench) -> None:
     start(bench, placed(replicas=[1, 2, 3], isr=[1, 2], adding=[3], followers=[(2, 100, 0), (3, 0, 0)]))
     found = counts(bench)

@@ -67,6 +67,16 @@ def test_too_few_in_sync_is_told_as_refused_writes(viewer: Client, at_bench_time
     assert "Only broker 1 is in sync, but min.insync.replicas is 2" in body
 
 
+def test_an_unclean_election_is_told_also_when_everything_is_in_sync_again(
+    viewer: Client, at_bench_time: Bench
+) -> None:
+    start(at_bench_time, placed(leader_epoch=9, unclean_epoch=7, unclean_at_ms=START_MS, cause="isr_grown"))
+    body = text(read(viewer, "/replication/?show=unclean"))
+    assert "Epoch 7 began with a leader that was not known to have everything" in body
+    assert "Unclean election:" in body
+    assert "unclean election" in text(read(viewer, "/topics/orders/"))
+
+
 def test_a_move_says_from_where_to_where(viewer: Client, at_bench_time: Bench) -> None:
     moving = placed(replicas=[1, 2, 3], isr=[1, 2], adding=[3], removing=[2], followers=[(2, 100, -1), (3, 25, -1)])
     start(at_bench_time, moving)
