@@ -18,6 +18,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from broker import allocator
 from broker.app import Broker, CannotStart
 from broker.config.broker import BrokerConfig
 from broker.errors import KafkaError
@@ -26,6 +27,9 @@ GIL_SWITCH_SECONDS = 0.000_5
 """The flush thread's news must not wait 5 ms (Python's default) behind a busy loop."""
 GC_THRESHOLDS = (50_000, 20, 100)
 """Requests make few cycles; what is alive after the start is frozen and never looked at again."""
+
+MEMORY_SECONDS = 10.0
+"""Between two times at which freed memory goes back to the system."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     _allow_open_files()
+    allocator.keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             return runner.run(_serve(config))
@@ -71,7 +76,10 @@ async def _serve(config: BrokerConfig) -> int:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     print("ready", flush=True)
-    await stopping.wait()
+    while not stopping.is_set():
+        allocator.give_back()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), MEMORY_SECONDS)
     await broker.stop()
     return 0
 

@@ -12,7 +12,7 @@ import pytest
 from tests.architecture.source import Module, imports, modules, relative_imports
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"types", "errors", "limits", "clock", "faultpoints"}),
+    frozenset({"types", "errors", "limits", "clock", "faultpoints", "allocator"}),
     # ``telemetry.sample`` and ``protocol.private`` are value types and belong to nobody's behaviour.
     frozenset({"config", "protocol", "metadata", "telemetry.sample"}),
     frozenset({"storage"}),
