@@ -189,7 +189,8 @@ def test_a_broker_may_die_in_the_middle_of(tmp_path: Path, call: str) -> None:
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("call", KILLS)
 def test_a_broker_may_die_at_any(tmp_path: Path, call: str) -> None:
-    die_at(tmp_path, KILLS[call], [1, 2, 3, 5, 8, 13])
+    # Segments that are closed have little cut off: there are few truncations.
+    die_at(tmp_path, KILLS[call], [1, 2, 3, 5] if call == "a truncation" else [1, 2, 3, 5, 8, 13])
 
 
 def die_at(tmp_path: Path, call: str, places: list[int]) -> None:
