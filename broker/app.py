@@ -183,8 +183,9 @@ class Broker:
             if node_id in partition.replicas
         }
 
-        def config_of(partition: TopicPartition) -> TopicConfig:
-            return TopicConfig.resolve(image.topics_by_name[partition.topic].configs, self.cluster.config)
+        @functools.cache
+        def config_of(topic: str) -> TopicConfig:
+            return TopicConfig.resolve(image.topics_by_name[topic].configs, self.cluster.config)
 
         try:
             log_dir = LogDir.open(
@@ -193,7 +194,7 @@ class Broker:
                 clock_wall_ms=self._clock.wall_ms,
                 node_id=node_id,
                 cluster_id=image.cluster_id,
-                configs=config_of,
+                configs=lambda partition: config_of(partition.topic),
                 known=known,
             )
         except (LogDirUnusable, OSError) as error:
