@@ -15,6 +15,7 @@ import random
 import resource
 import socket
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from broker import faultpoints
@@ -383,21 +384,22 @@ class Broker:
         draining = asyncio.ensure_future(self.server.stop(deadline_seconds=DRAIN_SECONDS_MAX))
         await asyncio.sleep(0)
         self.partitions.release_long_polls()
-        for name, stopping in (
-            ("sampler", self.sampler.stop()),
-            ("transactions", self.transactions.stop()),
-            ("groups", self.groups.stop()),
-            ("isr proposals", self.isr_proposals.stop()),
-            ("replication", self.replication.stop()),
-            ("peers", self.peers.close()),
-            ("server", draining),
-            ("pipeline", self.pipeline.stop()),
-            ("recompressor", self.recompressor.stop()),
-            ("partitions", self.partitions.stop()),
-            ("cluster", self.cluster.stop()),
-        ):
+        parts: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
+            ("sampler", self.sampler.stop),
+            ("transactions", self.transactions.stop),
+            ("groups", self.groups.stop),
+            ("isr proposals", self.isr_proposals.stop),
+            ("replication", self.replication.stop),
+            ("peers", self.peers.close),
+            ("server", lambda: draining),
+            ("pipeline", self.pipeline.stop),
+            ("recompressor", self.recompressor.stop),
+            ("partitions", self.partitions.stop),
+            ("cluster", self.cluster.stop),
+        )
+        for name, stop in parts:
             try:
-                await stopping
+                await stop()
             except Exception:
                 logger.exception("the %s did not stop in order", name)
 

@@ -41,7 +41,10 @@ async def handle(request: Request, message: Any, services: Services) -> Any:
                 result = m.WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult(partition_index=index)
                 results.append(result)
                 try:
-                    waiting.append((result, asyncio.ensure_future(_append(marker, topic.name, index, services))))
+                    writing = asyncio.ensure_future(_append(marker, topic.name, index, services))
+                    # Looked at below, unless this request has been given up by then, which is no fault.
+                    writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+                    waiting.append((result, writing))
                 except KafkaError as error:
                     result.error_code = int(error.code)
             topics.append(m.WriteTxnMarkersResponse.WritableTxnMarkerTopicResult(name=topic.name, partitions=results))

@@ -120,7 +120,9 @@ class IdempotentProducer(Client):
         waiting: deque[Batch] = deque()
         sequence = made = 0
         while (made < self._batches and not self.stopping) or waiting:
-            while len(waiting) < IN_FLIGHT_MAX and made < self._batches and not self.stopping:
+            # A partition that does not know a producer takes any sequence number first, as in Kafka: one alone, until it does.
+            in_flight_max = IN_FLIGHT_MAX if made > len(waiting) else 1
+            while len(waiting) < in_flight_max and made < self._batches and not self.stopping:
                 batch = self._batch(partition, sequence)
                 sequence += len(batch.values)
                 made += 1

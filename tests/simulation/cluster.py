@@ -149,7 +149,8 @@ class Cluster:
             machine.store.die(noticed=noticed)
         node.disk.kill()
         if power:
-            self.history.trust_reads = False
+            # Where one machine alone lost something, nobody reads anything else than before.
+            self.history.trust_reads = self.history.trust_reads and self._config["OTTLA_ACK_DURABILITY"] == "os"
             node.disk.cut_power()
         node.process = node.broker = node.machine = None
         node.stopping = False

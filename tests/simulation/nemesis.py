@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+from typing import Literal, TypeAlias
 
 from broker.app import Broker
 from broker.cluster.reassignment import Reassignment
@@ -15,6 +16,7 @@ from tests.simulation.cluster import BROKERS, Cluster, host_of
 from tests.simulation.history import Partition
 from tests.simulation.network import STORE
 
+Power: TypeAlias = Literal["stays", "fails", "fails once"]
 PAUSE_SECONDS = (0.05, 1.2)
 """Between two faults."""
 FAULT_SECONDS = (0.1, 4.0)
@@ -22,8 +24,9 @@ FAULT_SECONDS = (0.1, 4.0)
 
 
 class Nemesis:
-    def __init__(self, cluster: Cluster, random: Random, partitions: Sequence[Partition], *, power: bool) -> None:
-        """``power``: the power may fail, and disks may."""
+    def __init__(self, cluster: Cluster, random: Random, partitions: Sequence[Partition], *, power: Power) -> None:
+        """``power``: whether it fails, and then disks may fail, too; or once only, for one machine, which is what a cluster
+        that does not flush has to survive."""
         self._cluster = cluster
         self._random = random
         self._partitions = partitions
@@ -68,8 +71,10 @@ class Nemesis:
             self._elect,
             self._reassign,
         ]
-        if self._power:
+        if self._power == "fails":
             faults += [self._cut_power, self._cut_power, self._cut_all_power, self._fail_disk]
+        elif self._power == "fails once":
+            faults += [self._cut_power, self._cut_power, self._cut_power]
         return self._random.choice(faults)
 
     async def _last(self) -> None:
@@ -117,6 +122,8 @@ class Nemesis:
         self._cluster.resume(broker_id)
 
     async def _cut_power(self) -> None:
+        if self._power == "fails once":
+            self._power = "stays"
         broker_id = self._one()
         self._cluster.kill(broker_id, power=True, noticed=self._random.random() < 0.5)
         await self._last()

@@ -23,7 +23,7 @@ from tests.simulation.copiers import Copier, Copies
 from tests.simulation.history import History, Partition
 from tests.simulation.loop import START_SECONDS, Stuck, VirtualLoop
 from tests.simulation.members import Claims, Member
-from tests.simulation.nemesis import Nemesis
+from tests.simulation.nemesis import Nemesis, Power
 from tests.simulation.network import Network
 from tests.simulation.observer import Observer
 from tests.simulation.randomness import seeded
@@ -73,9 +73,17 @@ class Simulation:
         self.trace = Trace(self.loop.time)
         self.network = self.loop.network = Network(self.loop, Random(random.random()), self.trace)
         self.history = History()
-        self.cluster = Cluster(self.loop, self.network, Random(random.random()), self.trace, self.history)
+        self.power: Power = random.choice(("stays", "stays", "fails", "fails", "fails once"))
+        durability = "os" if self.power == "fails once" else "flush"
+        self.cluster = Cluster(
+            self.loop,
+            self.network,
+            Random(random.random()),
+            self.trace,
+            self.history,
+            OTTLA_ACK_DURABILITY=durability,
+        )
         self.observer = Observer(self.cluster, self.history)
-        self.power = random.random() < 0.5
         self.nemesis = Nemesis(self.cluster, Random(random.random()), [*INPUT, *OUTPUT], power=self.power)
         self.copies = Copies()
         self.claims = Claims(self.history)

@@ -12,6 +12,7 @@ from tests.simulation.run import simulate
 SEEDS_MAX = 40
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "bug", ["SKIP_FSYNC", "TRUNCATE_TO_HIGH_WATERMARK", "IGNORE_LEADER_EPOCH", "DROP_PRODUCER_STATE"]
 )
