@@ -224,6 +224,8 @@ class Reader(Client):
         await self.close()
 
     def _out_of_range(self) -> None:
-        if self.history.trust_reads:
-            self.history.violate(f"{self._partition}: what {self.name} had read up to {self.offset} is gone")
-        self.offset = 0
+        """A leader that does not know yet that it is none may lack what its successor has shown. What was read has to be
+        there in the end; where power cuts may have taken it, the reader begins anew."""
+        self.client.router.forget_topic(self._partition[0])
+        if not self.history.trust_reads:
+            self.offset = 0

@@ -13,8 +13,10 @@ import asyncio
 import contextlib
 import contextvars
 import heapq
+import sys
+import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +54,18 @@ class Process:
 CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 OUTSIDE = contextvars.Context()
 """Of whoever is no simulated process: faults, observers."""
+
+
+@contextlib.contextmanager
+def thrown_away() -> Iterator[None]:
+    """What was killed in the middle complains when it is collected, and nobody has to hear it."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -112,6 +126,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def end(self) -> list[str]:
         """Nothing runs any more. The failures of tasks that nobody looked at."""
         self.close()
+        with thrown_away():
+            return self._end_tasks()
+
+    def _end_tasks(self) -> list[str]:
         unseen = []
         for task in self._tasks:
             if task.done():

@@ -275,6 +275,11 @@ class Network:
             for end in (chosen, chosen.peer):
                 end.lose(ConnectionResetError("broken"))
 
+    def end(self) -> None:
+        """The story is over: what still holds a transport may throw it away."""
+        for sender in self._everybody:
+            sender.ended = True
+
     def kill(self, process: Process, *, silently: bool) -> None:
         """Its ends are gone. The others hear of it, unless the whole machine is gone, too."""
         for address, listener in list(self.listeners.items()):

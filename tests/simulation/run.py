@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tests.simulation.clients import Client, IdempotentProducer, Reader
 from tests.simulation.cluster import BROKERS, Cluster
 from tests.simulation.copiers import Copier, Copies
 from tests.simulation.history import History, Partition
-from tests.simulation.loop import START_SECONDS, Stuck, VirtualLoop
+from tests.simulation.loop import START_SECONDS, Stuck, VirtualLoop, thrown_away
 from tests.simulation.members import Claims, Member
 from tests.simulation.nemesis import Nemesis, Power
 from tests.simulation.network import Network
@@ -104,6 +105,7 @@ class Simulation:
                 self.history.violate(f"{type(failure).__name__}: {failure}")
             finally:
                 self.trace.ended = True
+                self.network.end()
                 self.trace.faults += self.loop.end()
 
     def run_briefly(self) -> None:
@@ -308,4 +310,8 @@ def simulate(seed: int) -> Outcome:
     """Never raises for what a broker did: that is in the outcome."""
     simulation = Simulation(seed)
     simulation.run(simulation.play())
-    return simulation.outcome()
+    outcome = simulation.outcome()
+    with thrown_away():
+        del simulation
+        gc.collect()
+    return outcome
