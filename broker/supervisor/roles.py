@@ -55,8 +55,11 @@ assert all(sum(patience for _, patience in phase.groups) <= phase.seconds for ph
 
 REMOVED_FROM_CHILDREN = frozenset({"OTTLA_ADMIN_PASSWORD", "OTTLA_ONLY"})
 
-WEBSOCKET_BYTES_MAX = 64 * 1024
-"""What a browser may send in one message; subscriptions are far smaller."""
+WEBSOCKET_FRAME_BYTES_MAX = 64 * 1024
+"""What a browser may send in one frame; subscriptions are far smaller."""
+WEBSOCKET_BYTES_MAX = 4 * 1024 * 1024
+"""What either side may send in one message. Fifty rows of a page with long names and reasons are a few hundred KiB, and a message that
+is too large would end the connection, again and again."""
 
 REPLICAS = 3
 """Of a new topic where that many brokers run; two of them have to be in sync for acks=all."""
@@ -218,7 +221,9 @@ def _web(options: Options, python: str) -> ServiceSpec:
         role="web",
         argv=(
             *(python, "-m", "daphne", "--bind", options.http.host, "--port", str(options.http.port)),
-            *("--no-server-name", "--verbosity", "0", "--websocket-max-message-size", str(WEBSOCKET_BYTES_MAX)),
+            *("--no-server-name", "--verbosity", "0"),
+            *("--websocket-max-message-size", str(WEBSOCKET_BYTES_MAX)),
+            *("--websocket-max-frame-size", str(WEBSOCKET_FRAME_BYTES_MAX)),
             "dashboard.project.asgi:application",
         ),
         readiness=Answers(probe=lambda: http_answers(options.http, "localhost")),

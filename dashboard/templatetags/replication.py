@@ -126,6 +126,14 @@ def disk(row: BrokerRow) -> SafeString:
 
 
 @register.simple_tag
+def share(value: float | str | None) -> SafeString:
+    """``; an even share`` or ``; +12 % of an even share``, behind something else; nothing where there is nothing to share."""
+    if value is None or isinstance(value, str):
+        return format_html("{}", "")
+    return format_html("; {}", "an even share" if abs(value) < 1 else format_html("{} of an even share", skew(value)))
+
+
+@register.simple_tag
 def skew(value: float | str | None) -> SafeString:
     """``+12 %`` of an even share, marked when it is far from it. A string is what a template makes of a missing row."""
     if value is None or isinstance(value, str):

@@ -49,6 +49,28 @@ def test_the_badge_says_live_within_seconds(page: Page) -> None:
     expect(page.locator("#ot-live")).to_contain_text("live,", timeout=SOON_MS)
 
 
+def test_a_page_whose_rows_are_large_stays_live(page: Page, installation: Installation) -> None:
+    """Fifty topics with names as long as they may be are a quarter of a MiB, in one message."""
+    admin = AdminClient({"bootstrap.servers": installation.bootstrap})
+    names = [f"{number:02}-{'long-' * 40}{uuid.uuid4().hex[:8]}" for number in range(50)]
+    for created in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+        created.result(20)
+    closed: list[str] = []
+    try:
+        page.on("websocket", lambda socket: socket.on("close", lambda _: closed.append(socket.url)))
+        page.goto("/topics/?q=long-long-")
+        expect(page.locator("#topics-body tr")).to_have_count(50, timeout=SOON_MS)
+        expect(page.locator("#ot-live")).to_contain_text("live,", timeout=SOON_MS)
+        page.evaluate("window.notReloaded = true")
+        produce(installation, names[0], 7)
+        expect(page.locator("#topics-body tr").first).to_contain_text("7", timeout=SOON_MS)
+        assert page.evaluate("window.notReloaded")
+        assert closed == []
+    finally:
+        for deleted in admin.delete_topics(names).values():
+            deleted.result(20)
+
+
 def test_offsets_move_without_a_reload(page: Page, installation: Installation, topic: str) -> None:
     page.goto(f"/topics/{topic}/")
     expect(high_watermark(page)).to_have_text("0", timeout=SOON_MS)
