@@ -13,6 +13,7 @@ What must stay true
     leader ∈ isr ⊆ replicas, or there is no leader and isr is empty
     elr ⊆ replicas, elr ∩ isr = ∅, and elr is empty while |isr| ≥ min(min.insync.replicas, |replicas|)
     isr ∪ elr never loses its last member that has everything, unless that member lost its data itself
+    a reassignment that is completed never takes the in-sync set below min(min.insync.replicas, |replicas|)
     a last known leader that lost its replica is none any more, unless its replica is the only one
     partition_epoch grows with every change; leader_epoch with every change of the leader, of its life, or of the replicas
 
@@ -89,9 +90,12 @@ def change_partition(before: PartitionImage, ask: Ask, rules: Rules) -> records.
     isr = tuple(r for r in replicas if r in wanted and r in rules.alive and r not in ask.unfit)
     cause = ask.cause
 
-    remaining = tuple(r for r in isr if r not in removing)
-    if (adding or removing) and remaining and set(adding) <= set(remaining):
-        replicas = tuple(r for r in replicas if r not in removing)
+    target = tuple(r for r in replicas if r not in removing)
+    remaining = tuple(r for r in isr if r in target)
+    # Copies that count are given up only for others: below the minimum one dead machine could take the rest.
+    enough = len(remaining) >= min(rules.min_insync_replicas, len(target)) or len(remaining) == len(isr)
+    if (adding or removing) and remaining and enough and set(adding) <= set(remaining):
+        replicas = target
         isr, adding, removing, cause = remaining, (), (), "reassigned"
 
     elr = _eligible(before, replicas, isr, ask.unfit, rules)

@@ -202,6 +202,21 @@ def test_dropping_replicas_is_complete_at_once_unless_only_they_are_in_sync() ->
     assert (record.replicas, record.removing, record.isr) == ([1, 2, 3], [1], [1])
 
 
+def test_a_copy_that_the_minimum_needs_is_kept_until_another_replica_is_back() -> None:
+    moving = image(isr=(1, 3), replicas=(1, 2, 3), removing=(3,))
+    assert change_partition(moving, Ask(cause="isr_grown"), rules(1, 3)) is None
+    back = change_partition(moving, Ask(cause="isr_grown", isr={1, 2, 3}), rules(1, 2, 3))
+    assert back is not None
+    assert (back.replicas, back.isr, back.cause) == ([1, 2], [1, 2], "reassigned")
+
+
+def test_a_replica_that_is_not_in_sync_anyway_is_given_up_at_once() -> None:
+    moving = image(isr=(1,), replicas=(1, 2, 3))
+    record = change_partition(moving, Ask(cause="reassigning", removing=(3,)), rules(1))
+    assert record is not None
+    assert (record.replicas, record.isr, record.cause) == ([1, 2], [1], "reassigned")
+
+
 # Whatever happens ----------------------------------------------------------------------------------------
 
 BROKERS = st.sets(st.integers(1, 4))

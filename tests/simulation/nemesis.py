@@ -31,7 +31,6 @@ class Nemesis:
         self._random = random
         self._partitions = partitions
         self._power = power
-        self._flushes = power != "fails once"
         self._healing: list[asyncio.Task[None]] = []
 
     async def rage(self, seconds: float) -> None:
@@ -150,11 +149,9 @@ class Nemesis:
         self._ask(lambda broker: broker.cluster.elect_leaders(None, unclean=False))
 
     async def _reassign(self) -> None:
-        """A partition moves to other replicas, fewer perhaps, in another order. Not fewer where nothing is flushed: giving up a
-        copy while another replica is away leaves one, and its machine's power may fail."""
+        """A partition moves to other replicas, fewer perhaps, in another order."""
         topic, partition = self._random.choice(self._partitions)
-        count = self._random.choice((2, 3, 3)) if self._flushes else len(BROKERS)
-        replicas = self._random.sample(BROKERS, k=count)
+        replicas = self._random.sample(BROKERS, k=self._random.choice((2, 3, 3)))
         move = Reassignment(topic=topic, partition=partition, replicas=replicas)
         self._cluster.trace.note("nemesis", f"moves {topic}-{partition} to {replicas}")
         self._ask(lambda broker: broker.cluster.reassign([move]))
