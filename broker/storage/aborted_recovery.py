@@ -2,7 +2,8 @@
 
 Used by ``recovery.py`` around its replay of producers, once it is settled what the log is. A segment that was scanned
 gets the index that the replay yields, whatever lay beside it. A trusted one keeps its file if that has the size the
-checkpoint says; its content is checked when it is first read.
+checkpoint says; its content is checked when it is first read. After a crash a file, and the checkpoint with it, may also be from before
+the log was cut: it tells of markers where the segment has ended, and is made anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from broker.storage.producer_replay import rebuild_aborted
 from broker.storage.producer_snapshot import ProducerSnapshots
 from broker.storage.segment import Segment
 from broker.storage.sparse_index import IndexDamaged
-from broker.storage.transaction_index import ENTRY, NOTHING, Fingerprint
+from broker.storage.transaction_index import ENTRY, NOTHING, Fingerprint, TransactionIndex
 from broker.types import Offset, TimestampMs
 
 
@@ -35,7 +36,10 @@ class AbortedRecovery:
         segments: Sequence[Segment],
         scanned: Iterable[Segment],
         with_file: set[Offset],
+        *,
+        clean: bool,
     ) -> None:
+        """``clean``: whoever wrote the log stopped in order, with everything synced."""
         self._filesystem = filesystem
         self._directory = directory
         self._segments = segments
@@ -53,7 +57,8 @@ class AbortedRecovery:
             except ValueError as error:
                 readable = False
                 self.notes.append(f"rebuilt {ABORTED_FILE}: {error}")
-        for segment in segments:
+        ends = [*(segment.base_offset for segment in segments[1:]), segments[-1].next_offset] if segments else []
+        for segment, end in zip(segments, ends, strict=True):
             has_file = segment.base_offset in with_file
             if segment.base_offset in self._scanned:
                 if has_file:
@@ -63,6 +68,8 @@ class AbortedRecovery:
                 self._doubtful.append(segment)
             else:
                 self._trust(segment, known, has_file)
+                if not clean and segment.aborted is not None and _tells_of_more(segment.aborted, end):
+                    self._doubtful.append(segment)
 
     def _trust(self, segment: Segment, known: dict[Offset, Fingerprint] | None, has_file: bool) -> None:
         if known is None:
@@ -88,7 +95,7 @@ class AbortedRecovery:
     def finish(self, snapshots: ProducerSnapshots, log_start: Offset, now_ms: TimestampMs) -> bytes:
         """Rebuild what is doubtful and write what is new; the checkpoint as it is on disk then, durably. Raises
         ``DamageFound`` and ``OSError``."""
-        for segment in self._doubtful:
+        for segment in dict.fromkeys(self._doubtful):
             rebuild_aborted(self._segments, segment, snapshots, log_start, now_ms)
             assert segment.aborted is not None
             self.notes.append(f"rebuilt {os.path.basename(segment.aborted.path)}")
@@ -113,3 +120,11 @@ class AbortedRecovery:
                 except IndexDamaged:
                     rebuild_aborted(self._segments, segment, snapshots, log_start, now_ms)
         return fingerprints_of(self._segments)
+
+
+def _tells_of_more(index: TransactionIndex, end: Offset) -> bool:
+    try:
+        entries = index.entries()
+    except IndexDamaged:
+        return True
+    return bool(entries) and entries[-1].last_offset >= end

@@ -350,7 +350,14 @@ class _Recovery:
         """Newest snapshot, then the batches behind it. After a crash, when the last segment is read anyway, one from
         before it is preferred: a replay brings back five batches of each producer, a snapshot only the last. Scanned
         segments with markers are replayed as well: that makes their transaction indexes."""
-        aborted = AbortedRecovery(self.filesystem, self.directory, segments, self.scanned, self.with_aborted_file)
+        aborted = AbortedRecovery(
+            self.filesystem,
+            self.directory,
+            segments,
+            self.scanned,
+            self.with_aborted_file,
+            clean=self.known.clean_shutdown,
+        )
         highest = log_end if self.known.clean_shutdown else segments[-1].base_offset
         highest = min([highest, *(s.base_offset for s in segments if s.base_offset in self.with_markers)])
         found = self.snapshots.load_newest(self.producers, log_start, highest)

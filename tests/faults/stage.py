@@ -121,6 +121,14 @@ class Stage:
         self.load("confluent-group", topic, group=name, session_ms=session_ms)
         self.load("aiokafka-group", topic, group=name, session_ms=session_ms)
 
+    def everyday_load(self, topic: str) -> None:
+        """Writers, readers and a group that reads everything, all at work, and watched."""
+        self.observe()
+        self.writes(topic)
+        self.group(topic)
+        self.expect(drained=(("group", topic),))
+        self.wait_progress(50)
+
     def expect(self, **expectations: Any) -> None:
         self.expectations = dataclasses.replace(self.expectations, **expectations)
 

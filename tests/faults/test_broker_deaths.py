@@ -27,11 +27,7 @@ HANDOVER_SECONDS_MAX = 2.0
 def test_writers_and_groups_survive_the_death_of_leaders_controllers_and_coordinators(tmp_path: Path) -> None:
     with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
         topic = stage.topic("t", 6)
-        stage.observe()
-        stage.writes(topic)
-        stage.group(topic)
-        stage.expect(drained=(("group", topic),))
-        stage.wait_progress(50)
+        stage.everyday_load(topic)
         faults.kill_the_leader(stage, topic)
         faults.kill_the_coordinator(stage, "group")
         faults.kill_the_controller(stage)
@@ -60,11 +56,7 @@ def test_writers_and_copiers_survive_hanging_leaders_and_controllers_and_the_dea
 def test_restarts_in_turn_hand_over_at_once_and_fail_no_write(tmp_path: Path, rounds: int) -> None:
     with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
         topic = stage.topic("t", 6)
-        stage.observe()
-        stage.writes(topic)
-        stage.group(topic)
-        stage.expect(drained=(("group", topic),))
-        stage.wait_progress(50)
+        stage.everyday_load(topic)
         handovers = []
         for _ in range(rounds):
             handovers += faults.restart_one_after_another(stage)

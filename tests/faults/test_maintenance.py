@@ -123,11 +123,7 @@ def test_writers_do_not_notice_that_another_process_holds_the_metadata(tmp_path:
     """For longer than sessions last: nobody can renew one, so nobody's counts as lost."""
     with three_brokers(tmp_path / "home") as cluster, Stage(tmp_path, cluster) as stage:
         topic = stage.topic("t", 6)
-        stage.observe()
-        stage.writes(topic)
-        stage.group(topic)
-        stage.expect(drained=(("group", topic),))
-        stage.wait_progress(50)
+        stage.everyday_load(topic)
         epochs = faults.leader_epochs(stage, topic)
         with (
             stage.fault("another process holds the metadata"),

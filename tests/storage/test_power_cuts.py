@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import random
 from collections.abc import Callable
 
 import pytest
 
 from broker.config.topic import TopicConfig
 from broker.errors import KafkaError
-from broker.storage.crash_images import image_after_power_cut
+from broker.storage.crash_images import image_after_power_cut, random_image
 from broker.storage.log import Log
 from broker.storage.log_dir import LogDir
 from broker.storage.memory_filesystem import MemoryFileSystem
-from tests.storage.committed import append_marker
+from tests.storage.committed import append_marker, check_committed
 from tests.storage.support import (
     PARTITION,
     PATH,
@@ -90,6 +91,21 @@ def test_a_truncation_over_segments_does_not_come_undone(disk: MemoryFileSystem)
     log_dir.checkpoint()
 
     assert values(read_all(after_power_cut(disk))) == [b"0", b"1", b"2", b"3", b"instead"]
+
+
+def test_an_abort_that_was_cut_away_does_not_come_back_with_its_index(disk: MemoryFileSystem) -> None:
+    """Where the name of the next segment is on the disk, and that the index was cut is not."""
+    _, log = opened(disk)
+    append(log, b"kept", producer_id=1, producer_epoch=0, base_sequence=0, is_transactional=True)
+    append_marker(log, 1, commit=False)
+    flush(log)
+    log.truncate_to(1)
+    log.roll_if_due(log._environment.clock_wall_ms() + 10**12)
+    append_marker(log, 1, commit=True)
+
+    for seed in range(50):
+        log_dir = open_log_dir(random_image(disk.journal, random.Random(seed)), config=SMALL_SEGMENTS)
+        check_committed(log_dir.logs[PARTITION])
 
 
 def test_the_clean_shutdown_marker_of_an_earlier_life_does_not_come_back(disk: MemoryFileSystem) -> None:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from broker.supervisor.control_client import SupervisorClient
 from tests.support.ports import TWIN, free_kafka_port
+from tests.support.up_process import UpProcess
 from tests.support.wait import wait_until
 
-READY_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 20.0
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
-
-class SupervisedCluster:
+class SupervisedCluster(UpProcess):
     """``with SupervisedCluster(tmp_path / "home") as cluster: cluster.bootstrap, cluster.pids()``."""
 
     def __init__(self, home: Path, brokers: int = 3, **environment: str) -> None:
-        self.home = home
+        super().__init__(home)
         self.ids = tuple(range(1, brokers + 1))
         self.control = SupervisorClient(home / "control.sock")
         self._port = free_kafka_port(brokers)
         self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
-        self._output = home.parent / f"{home.name}-up.txt"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,10 +37,6 @@ class SupervisedCluster:
     @property
     def internal(self) -> list[str]:
         return [f"127.0.0.1:{self.port(broker) + TWIN}" for broker in self.ids]
-
-    @property
-    def screen(self) -> str:
-        return self._output.read_text(errors="replace")
 
     def port(self, broker: int) -> int:
         return self._port + broker - 1
@@ -71,49 +57,8 @@ class SupervisedCluster:
         self.control.change("start", f"broker-{broker}", "a test")
         wait_until(lambda: self.service(broker)["state"] == "ready", f"broker {broker} is ready", seconds=60)
 
-    def start(self) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTTLA_")}
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--only", "broker"],
-                cwd=_REPOSITORY,
-                env={
-                    **inherited,
-                    **self.environment,
-                    "DJANGO_SETTINGS_MODULE": "dashboard.project.settings",
-                    **self._environment,
-                },
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            wait_until(self._is_ready, "the brokers are ready", seconds=READY_SECONDS_MAX)
-        except AssertionError:
-            self.stop()
-            raise
+    def arguments(self) -> list[str]:
+        return ["--only", "broker"]
 
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"it ended before it was ready:\n{self.screen}")
-        return "Ottla is ready" in self.screen
-
-    def __enter__(self) -> SupervisedCluster:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def settings(self) -> dict[str, str]:
+        return {**self.environment, **self._environment}
