@@ -32,8 +32,12 @@ def kill_the_leader(stage: Stage, topic: str, partition: int = 0) -> None:
 
 
 def hang_the_leader(stage: Stage, topic: str, partition: int = 0) -> None:
-    """Beyond its session: when it goes on it believes to lead, and has to find out that it does not."""
+    """Beyond its session: when it goes on it believes to lead, and has to find out that it does not.
+
+    Writers wait for it until their requests time out. That must not look like the end of a fault before this one.
+    """
     cluster = stage.cluster
+    stage.wait_progress(50)
     victim = cluster.leader(topic, partition)
     with stage.fault(f"SIGSTOP of broker {victim}, leader of {topic}-{partition}"):
         cluster.pause(victim)
