@@ -204,9 +204,10 @@ def test_moves_are_paused_and_gone_on_with_from_the_page_of_their_run(page: Page
         20
     )
     producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"})
-    for number in range(12):
-        producer.produce("uneven", b"x" * 300_000, partition=number)
-    assert producer.flush(30) == 0
+    for _ in range(4):  # a limit lets some seconds' worth pass at once
+        for number in range(12):
+            producer.produce("uneven", b"x" * 300_000, partition=number)
+        assert producer.flush(30) == 0
     begin(page, "/brokers/rebalance/?throttle=100+KiB", "Even out")
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("#job-part")).to_contain_text("Paused: what is on its way goes on", timeout=SOON_MS)

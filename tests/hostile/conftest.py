@@ -9,6 +9,7 @@ import pytest
 from broker.protocol import messages as m
 from broker.protocol.api import ApiKey
 from tests.support.broker_process import BrokerProcess
+from tests.support.wait import wait_until
 from tests.support.wire import Wire
 
 
@@ -33,4 +34,5 @@ def survives(victim: BrokerProcess) -> Iterator[None]:
     with Wire(victim.port) as connection:
         assert connection.call(ApiKey.API_VERSIONS, 0, m.ApiVersionsRequest()).error_code == 0
     assert "Traceback" not in victim.output, victim.output[-4_000:]
-    assert victim.rss_bytes() - before < 24 * 1024 * 1024
+    # Memory that is free again goes back to the system every ten seconds.
+    wait_until(lambda: victim.rss_bytes() - before < 24 * 1024 * 1024, "what it grew by is given back", seconds=30)
