@@ -50,7 +50,7 @@ from broker.replication.driver import Replication
 from broker.replication.ports import FrameReceiver
 from broker.storage.log_dir import LogDir
 from broker.storage.log_dir_opening import LogDirUnusable
-from broker.storage.survival import ProcessLife, begin_life
+from broker.storage.survival import ProcessLife, begin_life, end_doubt
 from broker.telemetry.facts import NetworkFacts
 from broker.telemetry.sampler import Sampler
 from broker.transactions.driver import TransactionCoordinator
@@ -197,6 +197,7 @@ class Broker:
                 cluster_id=image.cluster_id,
                 configs=lambda partition: config_of(partition.topic),
                 known=known,
+                flushes=self.config.ack_durability == "flush",
             )
         except (LogDirUnusable, OSError) as error:
             raise CannotStart(f"{self.config.data_directory}: {error}") from error
@@ -220,6 +221,10 @@ class Broker:
             raise
         except StoreError as error:
             raise CannotStart(f"the metadata cannot be written: {error}") from error
+        try:
+            end_doubt(self.log_dir.filesystem, self.log_dir.path, self._life())
+        except OSError as error:
+            logger.warning("%s: the next start will trust these logs less than it could: %s", self.log_dir.path, error)
 
     def _follow_leaders(self, secret: bytes) -> None:
         async def connect(
@@ -249,11 +254,13 @@ class Broker:
         self.partitions.listen_replication(self.replication)
         self.replication.start()
 
+    def _life(self) -> ProcessLife:
+        return ProcessLife(boot_id=self._machine.boot_id(), flushes=self.config.ack_durability == "flush")
+
     def _data_standing(self) -> DataStanding:
         log_dir = self.log_dir
-        life = ProcessLife(boot_id=self._machine.boot_id(), flushes=self.config.ack_durability == "flush")
         return DataStanding(
-            intact=begin_life(log_dir.filesystem, log_dir.path, life, clean=log_dir.stopped_cleanly),
+            intact=begin_life(log_dir.filesystem, log_dir.path, self._life(), clean=log_dir.stopped_cleanly),
             lost=self._lost_of_former_lives(),
         )
 

@@ -147,6 +147,7 @@ class ClusterDriver(AdminCalls):
         self._spawn(self._duty.balance(), "cluster-balance")
         self._spawn(self._keep_acknowledging(), "cluster-acknowledge")
         await self._wait_until(self._registration.is_settled_in, "registration")
+        self._registration.note_settled()
 
     async def hand_over(self, timeout_seconds: float) -> int:
         """Controlled shutdown: have others lead what they can, and be controller. How much could not be handed over

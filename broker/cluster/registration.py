@@ -57,6 +57,7 @@ class Registration:
         self._clock = clock
         self._registrations = 0
         self._still_lost: Callable[[], Collection[tuple[TopicId, int]]] = tuple
+        self._was_settled = False
         self._complete = False
         """Whether the session has its registration. One whose commit failed is replaced, as if it had been lost."""
 
@@ -100,11 +101,12 @@ class Registration:
             self.record, incarnation=self._incarnation, registered_at_ms=self._clock.wall_ms()
         )
         if self._registrations:
-            # The process lived on, and with it whatever its logs have; what they lacked they may still lack.
+            # The process lived on, and with it whatever its logs have; what they lacked they may still lack. What an earlier
+            # registration had to confess counts until the controller has heard of it.
             record = msgspec.structs.replace(
                 record,
                 incarnation=f"{self._incarnation}.{self._registrations}",
-                data_intact=True,
+                data_intact=self._was_settled or self.record.data_intact,
                 lost=_names(self._still_lost()),
             )
         self._registrations += 1
@@ -155,6 +157,10 @@ class Registration:
             return False
         broker = image.brokers.get(self.record.id)
         return broker is not None and broker.incarnation == self.record.incarnation and image.is_settled(broker.id)
+
+    def note_settled(self) -> None:
+        """The controller has acted on what this process had to say of its data."""
+        self._was_settled = True
 
     async def _register_again(self) -> None:
         log.warning("metadata: broker %d lost its session, registering again", self._config().node_id)

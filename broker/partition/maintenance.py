@@ -55,6 +55,7 @@ class Maintenance:
         self._next_purge = now + PURGE_SECONDS
         self._next_checkpoint = now + CHECKPOINT_SECONDS_FIRST
         self._running: set[asyncio.Task[None]] = set()
+        self._checkpoints_under_way = 0
 
     def tick(self, now: float) -> None:
         """Do what is due at monotonic second ``now``."""
@@ -98,7 +99,7 @@ class Maintenance:
 
     def _purge(self) -> None:
         """Unlink what was deleted long enough ago; a large file takes its time. Checkpoints forget what was deleted now."""
-        if self._log_dir.checkpoints_name_the_dead:
+        if self._log_dir.checkpoints_name_the_dead and not self._checkpoints_under_way:
             self._in_background(self._checkpoint())
         due = self._log_dir.due_deletions(self._clock.wall_ms())
         if due is not None:
@@ -109,6 +110,13 @@ class Maintenance:
             logger.error("a deleted file stays on disk: %s", problem)
 
     async def _checkpoint(self) -> None:
+        self._checkpoints_under_way += 1
+        try:
+            await self._save_positions()
+        finally:
+            self._checkpoints_under_way -= 1
+
+    async def _save_positions(self) -> None:
         """What is to be told is fixed first, so that the indexes, which follow, cover all of it. They are small files, two for
         each log that was written to; making one can take the file system a millisecond or two, so others have their turn
         behind every log, and time enough to catch up."""

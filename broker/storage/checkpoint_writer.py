@@ -27,23 +27,33 @@ NO_ROOM_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 class CheckpointWriter:
-    __slots__ = ("_directory", "_filesystem", "_lock", "_reserved", "_taken", "_written")
+    __slots__ = ("_deaths", "_deaths_written", "_directory", "_filesystem", "_lock", "_reserved", "_taken", "_written")
 
     def __init__(self, filesystem: FileSystem, directory: str) -> None:
         self._filesystem = filesystem
         self._directory = directory
         self._lock = threading.Lock()
         self._taken = 0
+        self._deaths = self._deaths_written = 0
+        """Partitions deleted so far, and how many of them the files on the disk have forgotten."""
         self._written: dict[str, tuple[int, bytes | None]] = {}
         self._reserved = False
         self._reserve()
 
-    def take(self, contents: dict[str, bytes]) -> CheckpointTicket:
-        """On the loop: fix what the files are to hold."""
-        self._taken += 1
-        return CheckpointTicket(self, self._taken, contents)
+    def note_death(self) -> None:
+        """A partition was deleted: contents that are taken from now on do not name it."""
+        self._deaths += 1
 
-    def write(self, number: int, contents: dict[str, bytes]) -> None:
+    @property
+    def name_the_dead(self) -> bool:
+        return self._deaths_written < self._deaths
+
+    def take(self, contents: dict[str, bytes], *, whole: bool = False) -> CheckpointTicket:
+        """On the loop: fix what the files are to hold. ``whole``: all of them."""
+        self._taken += 1
+        return CheckpointTicket(self, self._taken, contents, self._deaths if whole else 0)
+
+    def write(self, number: int, contents: dict[str, bytes], deaths: int) -> None:
         with self._lock:
             changed = {name: content for name, content in contents.items() if self._is_news(name, number, content)}
             if changed:
@@ -51,6 +61,7 @@ class CheckpointWriter:
                 self._written.update(dict.fromkeys(changed, (number, None)))
                 self._replace(changed)
                 self._written.update((name, (number, content)) for name, content in changed.items())
+            self._deaths_written = max(self._deaths_written, deaths)
             self._reserve()
 
     def _is_news(self, name: str, number: int, content: bytes) -> bool:
@@ -96,21 +107,22 @@ class CheckpointWriter:
 class CheckpointTicket:
     """One taking of the checkpoints. ``run`` may happen in a worker thread."""
 
-    __slots__ = ("_contents", "_number", "_writer", "error")
+    __slots__ = ("_contents", "_deaths", "_number", "_writer", "error")
 
-    def __init__(self, writer: CheckpointWriter, number: int, contents: dict[str, bytes]) -> None:
+    def __init__(self, writer: CheckpointWriter, number: int, contents: dict[str, bytes], deaths: int) -> None:
         self._writer = writer
         self._number = number
         self._contents = contents
+        self._deaths = deaths
         self.error: OSError | None = None
 
     def run(self) -> None:
         """Never raises; the outcome is judged by ``LogDir.checkpointed``, on the loop."""
         try:
-            self._writer.write(self._number, self._contents)
+            self._writer.write(self._number, self._contents, self._deaths)
         except OSError as error:
             self.error = error
 
     def write(self) -> None:
         """Write now. Raises ``OSError``."""
-        self._writer.write(self._number, self._contents)
+        self._writer.write(self._number, self._contents, self._deaths)

@@ -4,8 +4,10 @@ A known partition without a directory has two explanations: it was placed here a
 never made, or it was made and somebody took it away. The first has nothing that it could lack, the second must not be
 believed. Owns what tells them apart, whatever the crash:
 
-- ``made/<topic id>-<partition>``: an empty file for each replica whose directory was made here. It is written after the
-  directory and before anything is appended, and is as durable as what is appended: the log's first flush ticket syncs it.
+- ``made/<topic id>-<partition>``: an empty file for each replica whose directory was made here. Where only what is flushed is
+  acknowledged, the log's first flush ticket writes it, when the directory is durable: a power cut that takes a directory which
+  nothing was ever flushed to must not leave the file. Elsewhere it is written before anything is appended, and synced by
+  that ticket: a process that is killed may have acknowledged what was never flushed.
 - ``lost-replicas``: those that were made and are gone, written durably before anything is made in their place. An empty
   directory looks like a replica; an entry here says that it is none, in every later life of the broker, until it is in
   sync again. Version line, then ``<topic id>-<partition>`` a line.
@@ -30,10 +32,14 @@ _VERSION = "version=0"
 
 
 class Existence:
-    __slots__ = ("_filesystem", "_lost_path", "_made_path", "_names", "lost")
+    __slots__ = ("_filesystem", "_flushes", "_lost_path", "_made_path", "_names", "_unmarked", "lost")
 
-    def __init__(self, filesystem: FileSystem, log_dir: str) -> None:
+    def __init__(self, filesystem: FileSystem, log_dir: str, *, flushes: bool = False) -> None:
+        """``flushes``: only what is flushed is acknowledged here."""
         self._filesystem = filesystem
+        self._flushes = flushes
+        self._unmarked: list[str] = []
+        """Whose files wait for the directories to be durable."""
         self._made_path = os.path.join(log_dir, MADE_DIRECTORY)
         self._lost_path = os.path.join(log_dir, LOST_FILE)
         self._names: dict[TopicPartition, str] = {}
@@ -57,7 +63,7 @@ class Existence:
         filesystem.make_directory(self._made_path)
         unnoted = [name for partition in found if (name := self._names[partition]) not in made]
         for name in unnoted:
-            filesystem.write_file(os.path.join(self._made_path, name), b"")
+            self._mark(name)
         if unnoted or not remembers:
             filesystem.sync_directory(self._made_path)
             filesystem.sync_directory(os.path.dirname(self._made_path))
@@ -65,6 +71,23 @@ class Existence:
     def note_made(self, partition: TopicPartition, topic_id: TopicId) -> None:
         """Its directory is there, and nothing in it. Raises ``OSError``."""
         name = self._names[partition] = _name(topic_id, partition)
+        if self._flushes:
+            self._unmarked.append(name)
+        else:
+            self._mark(name)
+
+    def take_unmarked(self) -> list[str]:
+        """In a worker thread, before the names in the log dir are synced; then give them to ``mark``."""
+        taken, self._unmarked = self._unmarked, []
+        return taken
+
+    def mark(self, names: Iterable[str]) -> None:
+        """In a worker thread: durably, with what was written before. Raises ``OSError``."""
+        for name in names:
+            self._mark(name)
+        self._filesystem.sync_directory(self._made_path)
+
+    def _mark(self, name: str) -> None:
         self._filesystem.write_file(os.path.join(self._made_path, name), b"")
 
     def forget(self, partition: TopicPartition) -> None:
@@ -72,6 +95,7 @@ class Existence:
         self._write_lost(self.lost - {partition})
         name = self._names.pop(partition, None)
         if name is not None:
+            self._unmarked = [other for other in self._unmarked if other != name]
             self._filesystem.unlink(os.path.join(self._made_path, name))
 
     def note_recovered(self, partitions: Iterable[TopicPartition]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broker import faultpoints
+from broker.storage.existence import Existence
 from broker.storage.filesystem import FileSystem
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
 
 class SharedSync:
-    """The sync of directories that many logs add names to: one covers all that were added before it began."""
+    """The sync of the log dir's own names, to which many logs add: one covers all that were added before it began."""
 
-    __slots__ = ("_changes", "_covered", "_filesystem", "_paths")
+    __slots__ = ("_changes", "_covered", "_existence", "_filesystem", "_path")
 
-    def __init__(self, filesystem: FileSystem, *paths: str) -> None:
+    def __init__(self, filesystem: FileSystem, path: str, existence: Existence) -> None:
         self._filesystem = filesystem
-        self._paths = paths
+        self._path = path
+        self._existence = existence
         self._changes = 0
         self._covered = 0
 
@@ -42,8 +44,9 @@ class SharedSync:
         """In a worker thread: sync unless that change is covered already. Raises ``OSError``."""
         if self._covered < change:
             before = self._changes
-            for path in self._paths:
-                self._filesystem.sync_directory(path)
+            made = self._existence.take_unmarked()
+            self._filesystem.sync_directory(self._path)
+            self._existence.mark(made)
             self._covered = max(self._covered, before)
 
 

@@ -39,7 +39,7 @@ from broker.storage.checkpoints import (
 )
 from broker.storage.deletions import Deletions, DueDeletions
 from broker.storage.environment import DISK_FULL_ERRNOS, LogEnvironment
-from broker.storage.existence import MADE_DIRECTORY, Existence
+from broker.storage.existence import Existence
 from broker.storage.filesystem import DiskUsage, FileSystem
 from broker.storage.flush_ticket import SharedSync
 from broker.storage.index_cache import IndexCache
@@ -85,7 +85,9 @@ class LogDirStatistics:
 
 
 class LogDir:
-    def __init__(self, path: str, environment: LogEnvironment, lock: int, meta: MetaProperties) -> None:
+    def __init__(
+        self, path: str, environment: LogEnvironment, existence: Existence, lock: int, meta: MetaProperties
+    ) -> None:
         """Use ``LogDir.open``."""
         self.path = path
         self.meta = meta
@@ -99,13 +101,11 @@ class LogDir:
         self._filesystem = environment.filesystem
         self._lock = lock
         self._checkpoints = CheckpointWriter(environment.filesystem, path)
-        self.existence = Existence(environment.filesystem, path)
+        self.existence = existence
         self._recovery_points: dict[TopicPartition, int] = {}
         self._log_starts: dict[TopicPartition, int] = {}
         self._high_watermarks: dict[TopicPartition, int] = {}
         self._first_dirty: dict[TopicPartition, int] = {}
-        self.checkpoints_name_the_dead = False
-        """Partitions were deleted since the last checkpoint: the next one should come soon."""
         self._closed = False
         environment.save_recovery_points = self._save_recovery_points
         environment.save_log_starts = self._save_log_starts
@@ -123,21 +123,24 @@ class LogDir:
         cluster_id: str,
         configs: Callable[[TopicPartition], TopicConfig],
         known: Mapping[TopicPartition, TopicId],
+        flushes: bool = False,
     ) -> LogDir:
-        """Open every known partition, recovering what needs it. Raises ``LogDirUnusable`` or ``OSError``."""
+        """Open every known partition, recovering what needs it. ``flushes``: see ``Existence``. Raises ``LogDirUnusable``, ``OSError``."""
         path = os.path.abspath(path)
         make_durable_directory(filesystem, path)
+        existence = Existence(filesystem, path, flushes=flushes)
         environment = LogEnvironment(
             filesystem=filesystem,
             files=OpenFiles(filesystem, OPEN_SEGMENTS_MAX),
             indexes=IndexCache(INDEX_MEMORY_BYTES_MAX),
             deletions=Deletions(filesystem),
             clock_wall_ms=clock_wall_ms,
-            log_dir_sync=SharedSync(filesystem, path, os.path.join(path, MADE_DIRECTORY)),
+            log_dir_sync=SharedSync(filesystem, path, existence),
         )
         lock = lock_directory(filesystem, path)
         try:
-            log_dir = cls(path, environment, lock, check_identity(filesystem, path, node_id, cluster_id))
+            identity = check_identity(filesystem, path, node_id, cluster_id)
+            log_dir = cls(path, environment, existence, lock, identity)
             log_dir._load(configs, known)
         except BaseException:
             environment.files.close_all()
@@ -338,14 +341,18 @@ class LogDir:
         self.offline.pop(partition, None)
         for remembered in (self._recovery_points, self._log_starts, self._high_watermarks, self._first_dirty):
             remembered.pop(partition, None)
-        self.checkpoints_name_the_dead = True
+        self._checkpoints.note_death()
+
+    @property
+    def checkpoints_name_the_dead(self) -> bool:
+        """Deleted partitions are still in the checkpoints on the disk: the next one should come soon."""
+        return self._checkpoints.name_the_dead
 
     def _bury(self) -> None:
         """Take deleted partitions out of the checkpoints. A new partition of the same name must never be measured
         against the recovery point of the old one."""
         if self.checkpoints_name_the_dead:
-            self._checkpoints.take(self._offsets()).write()
-            self.checkpoints_name_the_dead = False
+            self.checkpoint_ticket().write()
 
     def due_deletions(self, now_ms: int) -> DueDeletions | None:
         """What is to be unlinked by now; ``run`` it in a worker thread."""
@@ -376,13 +383,11 @@ class LogDir:
         below a recovery point are not made again by a restart. The fresher the recovery points, the less a restart has to scan, and the
         more of the log counts as durable rather than as a tail that may be torn.
         """
-        self.checkpoints_name_the_dead = False
-        return self._checkpoints.take(self._offsets())
+        return self._checkpoints.take(self._offsets(), whole=True)
 
     def checkpointed(self, ticket: CheckpointTicket) -> None:
         """Back on the loop: a disk that failed the ticket has failed for good, unless it was only full."""
         if ticket.error is not None:
-            self.checkpoints_name_the_dead = True
             self._judge(ticket.error)
 
     def checkpoint(self) -> None:

@@ -61,7 +61,7 @@ class Outcome:
             "the last events:",
             self.trace,
             "",
-            f"again: OTTLA_SIM_SEED={self.seed} .venv/bin/pytest tests/simulation -k repeat_a_seed",
+            f"again: SIMULATION_SEED={self.seed} .venv/bin/pytest tests/simulation -k repeat_a_seed",
         ]
         return "\n".join(lines)
 

@@ -14,7 +14,7 @@ SEEDS = range(20)
 REGRESSIONS: tuple[int, ...] = ()
 """Seeds that found something once."""
 NIGHTLY_SEEDS = 400
-CHOSEN = os.environ.get("OTTLA_SIM_SEED", "")
+CHOSEN = os.environ.get("SIMULATION_SEED", "")
 
 
 @pytest.mark.parametrize("seed", [*SEEDS, *REGRESSIONS])
@@ -23,7 +23,7 @@ def test_nothing_that_was_promised_is_broken(seed: int) -> None:
     assert not outcome.violations, outcome.report()
 
 
-@pytest.mark.skipif(not CHOSEN, reason="OTTLA_SIM_SEED names no seed")
+@pytest.mark.skipif(not CHOSEN, reason="SIMULATION_SEED names no seed")
 def test_repeat_a_seed() -> None:
     outcome = simulate(int(CHOSEN))
     print(outcome.report())

@@ -37,6 +37,7 @@ def open_log_dir(
     clock: ManualClock | None = None,
     node_id: int = 1,
     cluster_id: str = "cluster",
+    flushes: bool = False,
 ) -> LogDir:
     return LogDir.open(
         path,
@@ -46,6 +47,7 @@ def open_log_dir(
         cluster_id=cluster_id,
         configs=lambda _: config,
         known={PARTITION: TOPIC_ID} if known is None else known,
+        flushes=flushes,
     )
 
 

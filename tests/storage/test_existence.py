@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from broker.storage.crash_images import image_after_power_cut, random_image
 from broker.storage.existence import LOST_FILE, MADE_DIRECTORY
 from broker.storage.log_dir import LogDir
 from broker.storage.memory_filesystem import MemoryFileSystem
@@ -42,6 +45,37 @@ def test_one_that_was_made_and_is_gone_is_lost(disk: MemoryFileSystem) -> None:
     disk.remove_tree(f"{PATH}/orders-0")
 
     assert opened(disk).existence.lost == {PARTITION}
+
+
+def test_a_directory_that_nothing_was_flushed_to_may_go_with_the_power_where_flushes_acknowledge() -> None:
+    disk = MemoryFileSystem()
+    open_log_dir(disk, known={}, flushes=True).close()
+    before = len(disk.journal)
+    log_dir = open_log_dir(disk, known=KNOWN, flushes=True)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    append(log, b"not acknowledged")
+    unflushed = len(disk.journal)
+    flush(log)
+
+    for seed in range(30):
+        for position in range(before, unflushed + 1):
+            image = random_image(disk.journal[:position], Random(seed))
+            assert open_log_dir(image, known=KNOWN, flushes=True).existence.lost == frozenset()
+    flushed = image_after_power_cut(disk.journal)
+    flushed.remove_tree(f"{PATH}/orders-0")
+    assert open_log_dir(flushed, known=KNOWN, flushes=True).existence.lost == {PARTITION}
+
+
+def test_a_replica_given_up_before_it_was_flushed_is_not_remembered() -> None:
+    disk = MemoryFileSystem()
+    log_dir = open_log_dir(disk, known=KNOWN, flushes=True)
+    log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    log_dir.delete_log(PARTITION)
+    other = log_dir.create_log(OTHER, TOPIC_ID, CONFIG)
+    append(other, b"x")
+    flush(other)
+
+    assert len(disk.list_directory(f"{PATH}/{MADE_DIRECTORY}")) == 1
 
 
 def test_it_stays_lost_after_an_empty_one_took_its_place_until_it_is_in_sync(disk: MemoryFileSystem) -> None:

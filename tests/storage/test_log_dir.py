@@ -11,7 +11,7 @@ from broker.clock import ManualClock
 from broker.config.topic import TopicConfig
 from broker.errors import ErrorCode, KafkaError
 from broker.storage.checkpoint_writer import CheckpointWriter
-from broker.storage.crash_images import random_image
+from broker.storage.crash_images import image_after_process_crash, random_image
 from broker.storage.filesystem import RealFileSystem
 from broker.storage.log_dir_opening import LogDirUnusable
 from broker.storage.memory_filesystem import MemoryFileSystem
@@ -346,6 +346,33 @@ def test_index_entries_are_written_once() -> None:
         append(log, b"a" * 5_000)
     assert log.save_shortcuts()
     assert not log.save_shortcuts()
+
+
+def test_a_partition_made_again_while_a_checkpoint_is_on_its_way_is_not_measured_against_the_deleted_one() -> None:
+    disk = MemoryFileSystem()
+    log_dir = open_log_dir(disk)
+    log = log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    append(log, b"a")
+    flush(log)
+    log_dir.checkpoint()
+    log_dir.delete_log(PARTITION)
+    log_dir.checkpoint_ticket()  # and nobody has run it yet
+    log_dir.create_log(PARTITION, OTHER_ID, CONFIG)
+
+    again = open_log_dir(image_after_process_crash(disk.journal), known={PARTITION: OTHER_ID})
+
+    assert not again.offline
+
+
+def test_a_deletion_behind_a_checkpoint_that_is_on_its_way_needs_another_one() -> None:
+    log_dir = open_log_dir(MemoryFileSystem())
+    log_dir.create_log(PARTITION, TOPIC_ID, CONFIG)
+    ticket = log_dir.checkpoint_ticket()
+    log_dir.delete_log(PARTITION)
+    ticket.run()
+    log_dir.checkpointed(ticket)
+
+    assert log_dir.checkpoints_name_the_dead
 
 
 def test_the_power_may_fail_at_any_moment_after_a_partition_was_deleted() -> None:
